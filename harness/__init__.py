@@ -1,0 +1,1 @@
+"""SLO benchmark harness for LLM agent apps: load, evidence, reconciliation, verdicts."""

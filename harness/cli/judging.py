@@ -1,0 +1,137 @@
+"""Judge a run directory: read its evidence, reconcile, decide, write verdicts.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.evidence.client import ClientEvidence
+from harness.evidence.langfuse import LangfuseEvidence
+from harness.evidence.metrics import MetricsEvidence
+from harness.judge.decide import judge
+from harness.judge.document import document
+from harness.judge.latencies import latencies
+from harness.judge.reconcile import compare_cost, reconcile
+from harness.model import Account, Agreement, Evidence, Run, Window
+from harness.prices import load_prices
+from harness.runs import RunDirectory, WindowRecord
+from harness.slo import Slo, load_slo
+
+
+def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dict[str, Any]:
+    """
+    Judge a run by some promises and prices, write verdicts.json, and give what it holds.
+
+    Needs no server, and gives the same bytes for the same evidence. Raises
+    YamlError or RunError when a file is wrong.
+    """
+    run = directory.read_run()
+    slo, prices = load_slo(slo_path), load_prices(prices_path)
+    records = [directory.read_window(name) for name in directory.window_names()]
+    windows = [record.window for record in records]
+    langfuse = LangfuseEvidence(directory, prices)
+    evidence: dict[str, Evidence] = {
+        e.witness: e
+        for e in (
+            ClientEvidence(directory),
+            MetricsEvidence(directory, slo.reconciliation),
+            langfuse,
+        )
+        if e.witness in slo.witnesses
+    }
+    accounts = [
+        (w, account) for w in windows for e in evidence.values() if (account := e.account(w))
+    ]
+    recomputed = {w.name: langfuse.recomputed_cost(w) for w in windows}
+    agreements = [
+        a
+        for window in windows
+        for a in _agreements(window, accounts, recomputed[window.name], slo)
+    ]
+    judgement = judge(
+        slo.objectives, windows, evidence, agreements, _missing(run, records, accounts, slo)
+    )
+    table, curve = latencies(windows, evidence, slo.reconciliation.requests)
+    verdicts = document(
+        run,
+        [_window_facts(r) for r in records],
+        judgement,
+        accounts,
+        {name: usd for name, (usd, _) in recomputed.items()},
+        table,
+        curve,
+        {"slo": _digest(slo_path), "prices": _digest(prices_path)},
+    )
+    text = json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n"
+    (directory.path / "verdicts.json").write_text(text, encoding="utf-8")
+    return verdicts
+
+
+def _agreements(
+    window: Window,
+    accounts: list[tuple[Window, Account]],
+    recomputed: tuple[float | None, str],
+    slo: Slo,
+) -> list[Agreement]:
+    own = [account for w, account in accounts if w == window]
+    allowed = slo.reconciliation
+    found = reconcile(
+        window.name,
+        own,
+        overhead=allowed.overhead,
+        overhead_limit=allowed.overhead_limit,
+        stragglers=allowed.stragglers,
+    )
+    for account in own:
+        if account.witness == "langfuse":
+            usd, problem = recomputed
+            found.append(compare_cost(window.name, account, usd, problem, allowed.cost_within))
+    return found
+
+
+def _missing(
+    run: Run, records: list[WindowRecord], accounts: list[tuple[Window, Account]], slo: Slo
+) -> list[str]:
+    """Say what should be there and is not, in plain words, the gravest first."""
+    missing = []
+    if run.interrupted:
+        missing.append("the run was interrupted; what it has is judged, the rest is missing")
+    have = {record.window.name for record in records}
+    lost = [name for name in run.expected_windows if name not in have]
+    if lost:
+        missing.append(f"no evidence at all of {', '.join(lost)}")
+    for record in records:
+        for witness in slo.witnesses:
+            account = next(
+                (a for w, a in accounts if w == record.window and a.witness == witness), None
+            )
+            if account is None or account.problem:
+                why = account.problem if account else "it left no evidence"
+                missing.append(f"the {witness} witness is missing in {record.window.name}: {why}")
+    return missing
+
+
+def _window_facts(record: WindowRecord) -> dict[str, Any]:
+    window = record.window
+    return {
+        "name": window.name,
+        "scenarios": window.scenarios,
+        "start": window.start,
+        "end": window.end,
+        "seconds": window.duration,
+        "arrivals": record.arrivals,
+        "open_loop": record.open_loop,
+        "processes": record.processes,
+        "planned": record.planned,
+        "requests": record.requests,
+        "warmup_requests": record.warmup_requests,
+        "achieved_rate": record.requests / window.duration,
+        "offered_rate": None if record.planned is None else record.planned / window.duration,
+        "notes": record.notes,
+    }
+
+
+def _digest(path: Path) -> str:
+    return f"{path.name} (sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]})"

@@ -1,0 +1,133 @@
+"""The client witness: what the load generator measured of every request."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from harness.distribution import Distribution
+from harness.model import (
+    Account,
+    Indicator,
+    Interval,
+    Kind,
+    Measurement,
+    Outcome,
+    Sample,
+    Window,
+)
+from harness.runs import HistogramKey, RunDirectory
+
+
+class ClientEvidence:
+    """Samples and HDR histograms of a run, as its load processes wrote them."""
+
+    witness = "client"
+
+    def __init__(self, run: RunDirectory) -> None:
+        """Read the samples of every window."""
+        self._samples = {name: run.read_samples(name) for name in run.window_names()}
+        self._histograms = {name: run.read_histograms(name) for name in run.window_names()}
+        self._probes = {name: run.read_window(name).null_probes for name in run.window_names()}
+
+    def measure(self, indicator: Indicator, windows: tuple[Window, ...]) -> Measurement:
+        """Answer a latency, the share of requests that went well, or the number that did not."""
+        what = indicator.asks[self.witness].what
+        samples = [s for w in windows for s in self._samples.get(w.name, ())]
+        asked = f"{what} of {', '.join(w.name for w in windows)}"
+        counted = [s for s in samples if s.outcome is not Outcome.CUT_OFF]
+        note = _cut_off_note(len(samples) - len(counted))
+        if not counted:
+            return Measurement(self.witness, None, 0, asked, note=note or "it sent no request")
+        failed = sum(s.outcome is not Outcome.OK for s in counted)
+        if indicator.kind is Kind.LATENCY:
+            merged = self._merged(windows, what)
+            return _latency(indicator, merged, len(counted), asked, note)
+        if indicator.kind is Kind.RATIO:
+            share = Interval.exactly((len(counted) - failed) / len(counted))
+            return Measurement(self.witness, share, len(counted), asked, note=note)
+        return Measurement(self.witness, Interval.exactly(failed), len(counted), asked, note=note)
+
+    def account(self, window: Window) -> Account | None:
+        """Count requests, losses, tokens and durations of one window."""
+        samples = self._samples.get(window.name)
+        if samples is None:
+            return None
+        outcomes = Counter(s.outcome for s in samples)
+        unsent = outcomes[Outcome.REFUSED]
+        answered = sum(n for outcome, n in outcomes.items() if outcome.answered)
+        probes = sorted(self._probes[window.name])
+        p99 = probes[math.ceil(0.99 * len(probes)) - 1] if probes else None
+        return Account(
+            witness=self.witness,
+            requests=answered,
+            unanswered=len(samples) - answered - unsent,
+            unsent=unsent,
+            llm_calls=_sum_if_all_know([s.llm_calls for s in samples if s.outcome.answered]),
+            tool_calls=_sum_if_all_know([s.tool_calls for s in samples if s.outcome.answered]),
+            input_tokens=_sum_if_all_know([s.input_tokens for s in samples if s.outcome.answered]),
+            output_tokens=_sum_if_all_know(
+                [s.output_tokens for s in samples if s.outcome.answered]
+            ),
+            client_durations=self._merged((window,), "service_time", answered_only=True),
+            null_probe_p99=p99,
+            problem=self._audit(window.name, samples),
+        )
+
+    def _audit(self, window: str, samples: list[Sample]) -> str:
+        """Compare rows with histogram counts: two records of the same requests."""
+        held = sum(
+            d.count for key, d in self._histograms[window].items() if key.time == "service_time"
+        )
+        if held == len(samples):
+            return ""
+        return f"{len(samples)} rows but {held} values in the histograms"
+
+    def _merged(
+        self, windows: tuple[Window, ...], time: str, *, answered_only: bool = False
+    ) -> Distribution:
+        """Merge histograms of one time: of successes, or of everything that was answered."""
+
+        def wanted(key: HistogramKey) -> bool:
+            fits = key.outcome.answered if answered_only else key.outcome is Outcome.OK
+            return key.time == time and fits
+
+        merged = Distribution()
+        for window in windows:
+            for key, distribution in self._histograms.get(window.name, {}).items():
+                if wanted(key):
+                    merged.merge(distribution)
+        return merged
+
+
+def _latency(
+    indicator: Indicator, good: Distribution, events: int, asked: str, note: str
+) -> Measurement:
+    """Share at or below the bound; failures count as slower than every success."""
+    if indicator.quantile is None or indicator.bound is None:
+        msg = f"{indicator.name}: a latency needs a quantile and a bound"
+        raise ValueError(msg)
+    if indicator.asks["client"].what == "ttft":
+        events = good.count  # only streamed answers have a first token
+        if not events:
+            return Measurement("client", None, 0, asked, note="nothing was streamed")
+    surely, possibly = good.at_or_below(indicator.bound)
+    rank = max(1, math.ceil(indicator.quantile * events - 1e-9))
+    beyond = Interval(good.largest or 0.0, math.inf)
+    return Measurement(
+        "client",
+        Interval(surely / events, possibly / events),
+        events,
+        asked,
+        quantile=good.at_rank(rank) or beyond,
+        note=note,
+    )
+
+
+def _sum_if_all_know(values: list[int | None]) -> int | None:
+    known = [v for v in values if v is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _cut_off_note(cut_off: int) -> str:
+    return f"{cut_off} requests were cut off by the end of the load" if cut_off else ""

@@ -1,0 +1,176 @@
+"""Prometheus text exposition: parse two scrapes, fold them into what happened in between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from harness.model import Buckets, Selector
+
+Labels = frozenset[tuple[str, str]]
+_CREATED = "_created"
+_RISING = ("counter", "histogram", "summary")
+_SUFFIXES = {"counter": ("", "_total"), "histogram": ("", "_bucket", "_count", "_sum")}
+
+
+class ExpositionError(ValueError):
+    """Why a text is not Prometheus exposition, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """
+    One scrape, parsed: a value per series, and the names that the server declared.
+
+    `rising` are the names whose series may only go up: counters, and the
+    buckets, counts and sums of histograms.
+    """
+
+    series: Mapping[str, Mapping[Labels, float]]
+    declared: frozenset[str]
+    rising: frozenset[str]
+
+
+def parse(text: str) -> Scrape:
+    """
+    Parse text exposition 0.0.4; raises ExpositionError when it is malformed.
+
+    Bucket bounds are normalised (le="5" and le="5.0" are one bound).
+    Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+    """
+    series: dict[str, dict[Labels, float]] = {}
+    declared: set[str] = set()
+    rising: set[str] = set()
+    try:
+        for family in text_string_to_metric_families(text):
+            stem = family.name
+            declared.update(stem + suffix for suffix in _SUFFIXES.get(family.type, ("",)))
+            for sample in family.samples:
+                labels = dict(sample.labels)
+                if "le" in labels:
+                    labels["le"] = bound_text(float(labels["le"]))
+                declared.add(sample.name)
+                if family.type in _RISING or (family.type == "unknown" and _counts(sample.name)):
+                    rising.add(sample.name)
+                series.setdefault(sample.name, {})[frozenset(labels.items())] = float(sample.value)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ExpositionError(f"not Prometheus text exposition: {error}") from error
+    if not declared:
+        raise ExpositionError("not Prometheus text exposition: it holds no metric")
+    return Scrape(series, frozenset(declared), frozenset(rising))
+
+
+def _counts(name: str) -> bool:
+    """Whether an untyped series is a counter by its name."""
+    return name.endswith(("_total", "_bucket", "_count", "_sum"))
+
+
+def bound_text(bound: float) -> str:
+    """Write a bucket bound the one way used here: 5 as "5", infinity as "+Inf"."""
+    return "+Inf" if math.isinf(bound) else f"{bound:.12g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """What happened between scrapes: increases per series, never rates."""
+
+    increases: Mapping[str, Mapping[Labels, float]]
+    declared: frozenset[str]
+    resets: tuple[str, ...]
+
+    def total(self, selector: Selector) -> float | None:
+        """
+        The increase over all series the selector matches.
+
+        A metric that the server never declared is None; one that it declares
+        but has no matching series is 0: it never happened.
+        """
+        if selector.metric not in self.declared:
+            return None
+        return sum(
+            value
+            for labels, value in self.increases.get(selector.metric, {}).items()
+            if matches(selector, labels)
+        )
+
+    def buckets(self, selector: Selector) -> Buckets | None:
+        """The histogram over all series the selector matches; None when there is none."""
+        by_labels: dict[Labels, dict[float, float]] = {}
+        for labels, value in self.increases.get(f"{selector.metric}_bucket", {}).items():
+            if matches(selector, labels):
+                rest = frozenset(pair for pair in labels if pair[0] != "le")
+                by_labels.setdefault(rest, {})[float(dict(labels)["le"])] = value
+        if not by_labels:
+            return None
+        bounds = {tuple(sorted(found)) for found in by_labels.values()}
+        if len(bounds) > 1:
+            msg = f"{selector}: its series have different bucket bounds and cannot be added"
+            raise ExpositionError(msg)
+        edges = bounds.pop()
+        if not math.isinf(edges[-1]):
+            msg = f"{selector}: it has no +Inf bucket"
+            raise ExpositionError(msg)
+        cumulative = tuple(
+            round(sum(found[edge] for found in by_labels.values())) for edge in edges
+        )
+        if any(a > b for a, b in pairwise(cumulative)):
+            msg = f"{selector}: its bucket counts go down as the bounds go up"
+            raise ExpositionError(msg)
+        seconds = self.total(Selector(f"{selector.metric}_sum", selector.match))
+        return Buckets(edges, cumulative, seconds or 0.0)
+
+
+def matches(selector: Selector, labels: Labels) -> bool:
+    """Whether a series has one of the wanted values for every label of the selector."""
+    have = dict(labels)
+    return all(
+        have.get(label)
+        in (tuple(bound_text(float(v)) for v in wanted) if label == "le" else wanted)
+        for label, wanted in selector.match.items()
+    )
+
+
+def fold(before: Scrape, after: Scrape) -> Fold:
+    """
+    Subtract one scrape from a later one, per series.
+
+    A counter that went down, a changed process start or a changed `_created`
+    is a reset: the series then counts from zero, and the fold says so, since
+    what happened between the last scrape and the restart is gone.
+    """
+    resets = []
+    start = "process_start_time_seconds"
+    if before.series.get(start) != after.series.get(start):
+        resets.append("the process was restarted")
+    for name, values in after.series.items():
+        earlier = before.series.get(name, {})
+        if name.endswith(_CREATED) and any(earlier.get(k, v) != v for k, v in values.items()):
+            resets.append(f"{name} changed")
+    increases: dict[str, dict[Labels, float]] = {}
+    for name in sorted(before.rising | after.rising):
+        earlier, later = before.series.get(name, {}), after.series.get(name, {})
+        if any(later.get(labels, -math.inf) < value for labels, value in earlier.items()):
+            resets.append(f"{name} went down or lost a series")
+        increases[name] = {
+            labels: value - earlier.get(labels, 0.0)
+            if value >= earlier.get(labels, 0.0)
+            else value
+            for labels, value in later.items()
+        }
+    return Fold(increases, before.declared | after.declared, tuple(resets))
+
+
+def add(folds: list[Fold]) -> Fold:
+    """Join the folds of several windows into one."""
+    increases: dict[str, dict[Labels, float]] = {}
+    for one in folds:
+        for name, values in one.increases.items():
+            joined = increases.setdefault(name, {})
+            for labels, value in values.items():
+                joined[labels] = joined.get(labels, 0.0) + value
+    declared = frozenset[str]().union(*(one.declared for one in folds))
+    return Fold(increases, declared, tuple(r for one in folds for r in one.resets))

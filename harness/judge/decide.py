@@ -1,0 +1,227 @@
+"""Was the promise kept? First whether the witnesses may be believed, then the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from harness.judge import statistics
+from harness.judge.reconcile import TIME, impeached
+from harness.model import (
+    Agreement,
+    Evidence,
+    Finding,
+    Judgement,
+    Kind,
+    Measurement,
+    Objective,
+    Status,
+    Verdict,
+    Window,
+)
+
+
+def judge(
+    objectives: Sequence[Objective],
+    windows: Sequence[Window],
+    evidence: Mapping[str, Evidence],
+    agreements: Sequence[Agreement],
+    missing: Sequence[str] = (),
+) -> Judgement:
+    """
+    Judge every objective, and the run as a whole.
+
+    `missing` are witnesses and windows that should be there and are not, in
+    plain words; with any of them the run cannot be called met.
+    """
+    verdicts = tuple(_verdict(o, windows, evidence, agreements) for o in objectives)
+    status, sentence = _overall(verdicts, agreements, missing)
+    return Judgement(status, sentence, verdicts, tuple(agreements), tuple(missing))
+
+
+def _verdict(
+    objective: Objective,
+    windows: Sequence[Window],
+    evidence: Mapping[str, Evidence],
+    agreements: Sequence[Agreement],
+) -> Verdict:
+    asked_of, problem = _windows_of(objective.scenario, windows)
+    measurements = tuple(
+        evidence[witness].measure(objective.indicator, asked_of)
+        if witness in evidence and asked_of
+        else Measurement(witness, None, 0, str(ask), note=problem or "it is missing")
+        for witness, ask in objective.indicator.asks.items()
+    )
+    measurements = tuple(_with_events(objective, m) for m in measurements)
+    relevant = _relevant(objective, asked_of, agreements)
+    status, reason = (
+        (Status.INCONCLUSIVE, problem) if problem else _decide(objective, measurements, relevant)
+    )
+    return Verdict(objective, status, reason, measurements, relevant)
+
+
+def _windows_of(scenario: str, windows: Sequence[Window]) -> tuple[tuple[Window, ...], str]:
+    """Windows that an objective is about, or why there are none."""
+    if scenario == "all":
+        return tuple(windows), "" if windows else "no scenario was run"
+    own = tuple(w for w in windows if w.scenarios == (scenario,))
+    if own:
+        return own, ""
+    if any(scenario in w.scenarios for w in windows):
+        return (), (
+            f"{scenario} ran at the same time as other scenarios, and the server's counters cannot "
+            "tell them apart; run it alone"
+        )
+    return (), f"{scenario} was not run"
+
+
+def _relevant(
+    objective: Objective, windows: Sequence[Window], agreements: Sequence[Agreement]
+) -> tuple[Agreement, ...]:
+    """Find the agreements that bear on an objective: its windows, its witnesses, its kind."""
+    names = {w.name for w in windows}
+    asked = {*objective.indicator.asks, "client"}
+    return tuple(
+        a
+        for a in agreements
+        if a.window in names
+        and set(a.witnesses) <= asked
+        and (a.about != TIME or objective.indicator.kind is Kind.LATENCY)
+    )
+
+
+def _decide(
+    objective: Objective, measurements: Sequence[Measurement], agreements: Sequence[Agreement]
+) -> tuple[Status, str]:
+    silent = [m for m in measurements if m.value is None]
+    if silent:
+        return Status.INCONCLUSIVE, f"no data from {silent[0].witness}: {silent[0].note}"
+    unbelieved = impeached(agreements)
+    for m in measurements:
+        if m.witness in unbelieved:
+            return Status.INCONCLUSIVE, f"{m.witness} cannot be believed: {unbelieved[m.witness]}"
+    contradictions = [a for a in agreements if a.finding is Finding.CONTRADICTION]
+    if contradictions:
+        a = contradictions[0]
+        return Status.INCONCLUSIVE, f"the witnesses contradict each other: {a.reason}"
+    for m in measurements:
+        few = m.events < objective.min_events
+        if few and objective.indicator.kind in (Kind.LATENCY, Kind.RATIO):
+            reason = (
+                f"{m.witness} saw {m.events} events, at least {objective.min_events} are needed"
+            )
+            return Status.INCONCLUSIVE, reason
+    decisions = {m.witness: _decide_one(objective, m) for m in measurements}
+    return _together(decisions, agreements)
+
+
+def _together(
+    decisions: Mapping[str, tuple[Status, str]], agreements: Sequence[Agreement]
+) -> tuple[Status, str]:
+    """Join what each witness leads to; kept for one and broken for another is neither."""
+    found = {status for status, _ in decisions.values()}
+    words = "; ".join(f"{witness}: {reason}" for witness, (_, reason) in decisions.items())
+    lost = next((a for a in agreements if a.finding is Finding.UNACCOUNTED_TIME), None)
+    if {Status.MET, Status.MISSED} <= found:
+        because = f" ({lost.reason})" if lost else ""
+        return Status.INCONCLUSIVE, f"the witnesses lead to opposite verdicts{because}: {words}"
+    if lost:
+        words += f"; but {lost.reason}"
+    for status in (Status.MISSED, Status.INCONCLUSIVE):
+        if status in found:
+            return status, words
+    return Status.MET, words
+
+
+def _decide_one(objective: Objective, m: Measurement) -> tuple[Status, str]:
+    """Decide by one witness alone."""
+    if m.value is None:
+        msg = f"{m.witness} has no value"
+        raise ValueError(msg)
+    if objective.indicator.kind in (Kind.COUNT, Kind.AMOUNT):
+        unit = f" {objective.indicator.unit}".rstrip()
+        if m.value.high <= objective.target:
+            return Status.MET, f"{m.value.high:.4g}{unit}, at most {objective.target:g} allowed"
+        if m.value.low > objective.target:
+            return Status.MISSED, f"{m.value.low:.4g}{unit}, at most {objective.target:g} allowed"
+        return Status.INCONCLUSIVE, f"{objective.target:g} lies inside what it knows"
+    return _decide_share(objective, m.value.low, m.value.high, m.events)
+
+
+def _decide_share(
+    objective: Objective, low: float, high: float, events: int
+) -> tuple[Status, str]:
+    """Decide on a share by the one-sided confidence limits on it, each at its unkind end."""
+    least = statistics.share_at_least(round(low * events), events, objective.confidence)
+    most = statistics.share_at_most(round(high * events), events, objective.confidence)
+    sure = f"{_percent(objective.confidence)} sure"
+    seen = _percent(low) if low == high else f"{_percent(low)} to {_percent(high)}"
+    what = f"{seen} of {events}"
+    target = _percent(objective.target)
+    if objective.at_least:
+        if least >= objective.target:
+            return Status.MET, f"{what}, {sure} of at least {_percent(least)} ({target} promised)"
+        if most < objective.target:
+            return Status.MISSED, f"{what}, {sure} of at most {_percent(most)} ({target} promised)"
+    else:
+        if most <= objective.target:
+            return Status.MET, f"{what}, {sure} of at most {_percent(most)} ({target} allowed)"
+        if least > objective.target:
+            return (
+                Status.MISSED,
+                f"{what}, {sure} of at least {_percent(least)} ({target} allowed)",
+            )
+    limits = f"{_percent(least)} to {_percent(most)}"
+    needed = statistics.events_to_decide(low, objective.target, objective.confidence)
+    more = (
+        f"; about {needed} events like these would decide it"
+        if needed and needed > events and low == high
+        else "; no number of events like these would decide it soon"
+        if low == high
+        else "; the bound is not an edge of the server's buckets"
+    )
+    return Status.INCONCLUSIVE, f"{what}, so between {limits} and {target} lies inside{more}"
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share, 2):g} %"
+
+
+def _with_events(objective: Objective, m: Measurement) -> Measurement:
+    """Drop a value without events behind it: a share of nothing is not a number."""
+    is_share = objective.indicator.kind in (Kind.LATENCY, Kind.RATIO)
+    if m.value is not None and is_share and m.events < 1:
+        return replace(m, value=None, note=m.note or "no events")
+    return m
+
+
+def _overall(
+    verdicts: Sequence[Verdict], agreements: Sequence[Agreement], missing: Sequence[str]
+) -> tuple[Status, str]:
+    gates = [v for v in verdicts if v.objective.gate]
+    missed = [v for v in gates if v.status is Status.MISSED]
+    if missed:
+        names = ", ".join(v.objective.name for v in missed)
+        return Status.MISSED, f"Missed: the gate {names} was not kept. {missed[0].reason}."
+    open_gates = [v for v in gates if v.status is Status.INCONCLUSIVE]
+    contradictions = [a for a in agreements if a.finding is Finding.CONTRADICTION]
+    if missing:
+        return Status.INCONCLUSIVE, f"Inconclusive: {missing[0]}."
+    if contradictions:
+        a = contradictions[0]
+        return Status.INCONCLUSIVE, (
+            f"Inconclusive: {a.witnesses[0]} and {a.witnesses[1]} contradict each other on "
+            f"{a.about} in {a.window}: {a.reason}."
+        )
+    if open_gates:
+        v = open_gates[0]
+        return Status.INCONCLUSIVE, f"Inconclusive: gate {v.objective.name}: {v.reason}."
+    if not gates:
+        return Status.INCONCLUSIVE, "Inconclusive: no objective is marked as a gate."
+    lost = [a for a in agreements if a.finding is Finding.UNACCOUNTED_TIME]
+    tail = f" But in {lost[0].window}, {lost[0].reason}." if lost else ""
+    tracked = [v for v in verdicts if not v.objective.gate and v.status is not Status.MET]
+    if tracked:
+        tail += f" Tracked and not met: {', '.join(v.objective.name for v in tracked)}."
+    agree = "the witnesses agree" if not lost else "the counts agree"
+    return Status.MET, f"Met: all {len(gates)} gates are kept, and {agree}.{tail}"

@@ -1,0 +1,289 @@
+"""
+The run directory: the files in which run, judge and report meet.
+
+reports/<run-id>/
+    run.json                       what was run, when, against what
+    slo.yaml, prices.yaml          the promises and prices as they were then
+    windows/<name>/window.json     the interval, and what the generator says of itself
+    windows/<name>/samples.jsonl   a line per request
+    windows/<name>/histograms.jsonl  HDR histograms per scenario, operation and outcome
+    windows/<name>/metrics-before.prom, metrics-after.prom (+ .json)   raw scrapes
+    windows/<name>/langfuse.jsonl, langfuse.json   raw observations, how they were read
+    logs/                          of every process the harness started
+    verdicts.json, report.html, junit.xml, summary.md
+
+Everything is plain text, written as soon as it is known, so that a run that
+was cut short can still be judged for what it has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.distribution import Distribution
+from harness.model import Outcome, Part, Run, Sample, Window
+
+_FORMAT = 1
+
+
+class RunError(ValueError):
+    """What is wrong with a run directory, and the mend, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRecord:
+    """
+    One window and what the generator says of it.
+
+    `planned` is how many arrivals the schedule held (None in a closed loop),
+    `requests` how many were sent, `locust_requests` how many Locust counted;
+    `null_probes` are response times of /health, in seconds, taken meanwhile.
+    """
+
+    window: Window
+    arrivals: str
+    open_loop: bool
+    processes: int = 1
+    planned: int | None = None
+    requests: int = 0
+    warmup_requests: int = 0
+    locust_requests: int | None = None
+    null_probes: tuple[float, ...] = ()
+    cpu_share: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One scrape of /metrics: when, how long it took, and the text, or why there is none."""
+
+    at: float
+    seconds: float
+    text: str | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """How the observations of a window were read from Langfuse, and whether all came."""
+
+    complete: bool
+    polls: int
+    seconds: float
+    duplicates: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramKey:
+    """What one HDR histogram of a window holds."""
+
+    scenario: str
+    operation: str
+    outcome: Outcome
+    time: str
+
+
+class RunDirectory:
+    """A run on disk. All writes are whole files or appended lines."""
+
+    def __init__(self, path: Path) -> None:
+        """Point at a run; nothing is read yet."""
+        self.path = path
+
+    # -- the run itself -------------------------------------------------------
+
+    @classmethod
+    def create(cls, reports: Path, run: Run) -> RunDirectory:
+        """Make the directory of a new run, and let reports/latest point to it."""
+        directory = cls(reports / run.id)
+        (directory.path / "logs").mkdir(parents=True)
+        directory.write_run(run)
+        latest = reports / "latest"
+        fresh = reports / f".latest-{run.id}"
+        fresh.symlink_to(run.id)
+        fresh.replace(latest)
+        return directory
+
+    def write_run(self, run: Run) -> None:
+        """Write run.json."""
+        self._write_json("run.json", {"format": _FORMAT, **asdict(run)})
+
+    def read_run(self) -> Run:
+        """Read run.json; raises RunError when this is not a run."""
+        fields = self._read_json("run.json")
+        if fields is None:
+            raise RunError(f"{self.path} is not a run directory: it has no run.json")
+        if fields.pop("format", None) != _FORMAT:
+            raise RunError(f"{self.path}/run.json is of another format than {_FORMAT}")
+        fields["parts"] = tuple(Part(**part) for part in fields["parts"])
+        fields["expected_windows"] = tuple(fields["expected_windows"])
+        fields["notes"] = tuple(fields["notes"])
+        return Run(**fields)
+
+    def note(self, *notes: str) -> None:
+        """Add remarks to run.json: what a reader of the report must know."""
+        run = self.read_run()
+        fresh = tuple(n for n in notes if n not in run.notes)
+        self.write_run(replace(run, notes=run.notes + fresh))
+
+    @property
+    def logs(self) -> Path:
+        """Where the logs of every started process are."""
+        return self.path / "logs"
+
+    # -- windows --------------------------------------------------------------
+
+    def window_names(self) -> tuple[str, ...]:
+        """The windows that have a record, in the order they were opened."""
+        records = [
+            self.read_window(p.parent.name) for p in self.path.glob("windows/*/window.json")
+        ]
+        return tuple(r.window.name for r in sorted(records, key=lambda r: r.window.start))
+
+    def write_window(self, record: WindowRecord) -> None:
+        """Write window.json."""
+        self._write_json(f"windows/{record.window.name}/window.json", asdict(record))
+
+    def read_window(self, name: str) -> WindowRecord:
+        """Read window.json; raises RunError when it is not there."""
+        fields = self._read_json(f"windows/{name}/window.json")
+        if fields is None:
+            raise RunError(f"{self.path} has no window {name!r}")
+        window = fields.pop("window")
+        window["scenarios"] = tuple(window["scenarios"])
+        fields["null_probes"] = tuple(fields["null_probes"])
+        fields["notes"] = tuple(fields["notes"])
+        return WindowRecord(window=Window(**window), **fields)
+
+    def append_samples(self, window: str, samples: Iterable[Sample]) -> None:
+        """Add a line per sample."""
+        path = self._path(f"windows/{window}/samples.jsonl")
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(s)) + "\n" for s in samples)
+
+    def read_samples(self, window: str) -> list[Sample]:
+        """Read all samples of a window; a last line cut short by a crash is left out."""
+        return [
+            Sample(**{**fields, "outcome": Outcome(fields["outcome"])})
+            for fields in self._read_lines(f"windows/{window}/samples.jsonl")
+        ]
+
+    def write_histograms(
+        self, window: str, histograms: Mapping[HistogramKey, Distribution]
+    ) -> None:
+        """Write the HDR histograms of a window, a line each."""
+        lines = [{**asdict(key), **d.encode()} for key, d in histograms.items()]
+        self._write_lines(f"windows/{window}/histograms.jsonl", lines)
+
+    def read_histograms(self, window: str) -> dict[HistogramKey, Distribution]:
+        """Read the HDR histograms of a window."""
+        return {
+            HistogramKey(
+                f["scenario"], f["operation"], Outcome(f["outcome"]), f["time"]
+            ): Distribution.decode(f)
+            for f in self._read_lines(f"windows/{window}/histograms.jsonl")
+        }
+
+    # -- the other witnesses ----------------------------------------------------
+
+    def write_snapshot(self, window: str, which: str, snapshot: Snapshot) -> None:
+        """Keep a scrape as it came; `which` is before or after."""
+        stem = f"windows/{window}/metrics-{which}"
+        if snapshot.text is not None:
+            self._path(f"{stem}.prom").write_text(snapshot.text, encoding="utf-8")
+        facts = {"at": snapshot.at, "seconds": snapshot.seconds, "problem": snapshot.problem}
+        self._write_json(f"{stem}.json", facts)
+
+    def read_snapshot(self, window: str, which: str) -> Snapshot | None:
+        """Read a scrape; None when it was never tried."""
+        stem = f"windows/{window}/metrics-{which}"
+        facts = self._read_json(f"{stem}.json")
+        if facts is None:
+            return None
+        text_path = self.path / f"{stem}.prom"
+        text = text_path.read_text(encoding="utf-8") if text_path.exists() else None
+        return Snapshot(text=text, **facts)
+
+    def write_observations(
+        self, window: str, rows: Iterable[Mapping[str, Any]], collection: Collection
+    ) -> None:
+        """Keep the observations of a window as Langfuse gave them."""
+        self._write_lines(f"windows/{window}/langfuse.jsonl", rows)
+        self._write_json(f"windows/{window}/langfuse.json", asdict(collection))
+
+    def read_observations(self, window: str) -> tuple[list[dict[str, Any]], Collection | None]:
+        """Read the observations of a window; None for the collection when it was never tried."""
+        facts = self._read_json(f"windows/{window}/langfuse.json")
+        rows = list(self._read_lines(f"windows/{window}/langfuse.jsonl"))
+        return rows, None if facts is None else Collection(**facts)
+
+    # -- files ------------------------------------------------------------------
+
+    def _path(self, name: str) -> Path:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _write_json(self, name: str, fields: Mapping[str, Any]) -> None:
+        path = self._path(name)
+        fresh = path.with_suffix(".tmp")
+        fresh.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+        fresh.replace(path)
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {error}") from error
+        if not isinstance(fields, dict):
+            raise RunError(f"{path} is damaged: not an object")
+        return fields
+
+    def _write_lines(self, name: str, lines: Iterable[Mapping[str, Any]]) -> None:
+        with self._path(name).open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def _read_lines(self, name: str) -> Iterator[dict[str, Any]]:
+        path = self.path / name
+        if not path.exists():
+            return
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    if not line.endswith("\n"):
+                        return  # cut short by a crash while it was written
+                    raise RunError(f"{path}:{number} is damaged: {error}") from error
+
+
+def new_run_id(now: float) -> str:
+    """Name a run by its start in UTC and a few random characters: unique, and sorts by time."""
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
+    return f"{stamp}-{secrets.token_hex(2)}"
+
+
+def open_run(path: Path) -> RunDirectory:
+    """Open an existing run, such as reports/latest; raises RunError when there is none."""
+    if not path.exists():
+        raise RunError(f"{path} does not exist; give a run directory, such as reports/latest")
+    directory = RunDirectory(path.resolve())
+    directory.read_run()
+    return directory
+
+
+def list_runs(reports: Path) -> list[str]:
+    """Ids of all runs below a folder, oldest first."""
+    ids = [p.parent.name for p in reports.glob("*/run.json") if not p.parent.is_symlink()]
+    return sorted(i for i in ids if re.match(r"\d{8}-\d{6}-", i))

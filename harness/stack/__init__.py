@@ -1,0 +1,1 @@
+"""The embedded stack: supervisor, simulated LLM and Langfuse stand-in."""

@@ -1,0 +1,1 @@
+"""A reference agent, instrumented: an LLM answers questions about a folder with tools."""

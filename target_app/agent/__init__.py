@@ -1,0 +1,1 @@
+"""The tool-calling agent: loop, LLM, tools, orchestration."""

@@ -1,0 +1,196 @@
+"""The LLM at the other end of the wire: OpenAI or Azure OpenAI chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import httpx2
+import openai
+from openai import AsyncAzureOpenAI, AsyncOpenAI, AsyncStream
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import SecretStr
+
+from target_app.agent.messages import Prompt, Reply, ToolCall, Usage
+from target_app.settings import Settings
+
+OnToken = Callable[[str], Awaitable[None]]
+
+PATH = "/chat/completions"
+
+
+class LLMError(Exception):
+    """
+    The LLM did not answer.
+
+    `kind` is one of KINDS and `status` the HTTP status, when there was one. The message holds
+    nothing of the request, so it can be shown to a caller.
+    """
+
+    KINDS = ("timeout", "unreachable", "rate_limit", "http_error", "broken_answer")
+
+    def __init__(self, kind: str, message: str, status: int | None = None) -> None:
+        """Say what went wrong, as a word for metrics and as a sentence for people."""
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+
+
+class LLM(Protocol):
+    """Something that continues a conversation."""
+
+    async def call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
+        """
+        Ask once. With `on_token` the answer is streamed and each piece is handed over.
+
+        Raises LLMError.
+        """
+        ...
+
+
+def make_client(settings: Settings) -> AsyncOpenAI:
+    """
+    Make the one client of the app: its connections are meant to be shared.
+
+    It never retries, so that every call on the wire is counted once.
+    """
+    if settings.azure_openai_endpoint is not None:
+        return AsyncAzureOpenAI(
+            azure_endpoint=settings.azure_openai_endpoint,
+            api_key=_key(settings.azure_openai_api_key),
+            api_version=settings.azure_openai_api_version,
+            timeout=settings.llm_timeout_seconds,
+            max_retries=0,
+        )
+    return AsyncOpenAI(
+        api_key=_key(settings.openai_api_key),
+        base_url=settings.openai_base_url,
+        timeout=settings.llm_timeout_seconds,
+        max_retries=0,
+    )
+
+
+class OpenAILLM:
+    """An LLM behind the openai SDK."""
+
+    def __init__(self, client: AsyncOpenAI, model: str) -> None:
+        """Use a client made elsewhere, which stays its maker's to close."""
+        self._client = client
+        self._model = model
+
+    async def call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
+        """Ask once. Raises LLMError."""
+        try:
+            if on_token is None:
+                return await self._complete(prompt)
+            return await self._stream(prompt, on_token)
+        except openai.APITimeoutError as error:
+            raise LLMError("timeout", "the LLM did not answer in time") from error
+        except openai.APIConnectionError as error:
+            raise LLMError("unreachable", "the LLM cannot be reached") from error
+        except openai.RateLimitError as error:
+            raise LLMError("rate_limit", "the LLM limits the rate of calls", 429) from error
+        except openai.APIStatusError as error:
+            msg = f"the LLM answered with status {error.status_code}"
+            raise LLMError("http_error", msg, error.status_code) from error
+        except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
+            raise LLMError(
+                "broken_answer", "the LLM's answer broke off or is malformed"
+            ) from error
+
+    async def _complete(self, prompt: Prompt) -> Reply:
+        # `post` sends the messages as they are; `chat.completions.create` first walks through
+        # every one of them to transform keys that here are already right.
+        completion = await self._client.post(
+            PATH,
+            cast_to=ChatCompletion,
+            body=self._body(prompt),
+            options={"headers": prompt.headers},
+        )
+        if not completion.choices:
+            msg = "no choices"
+            raise ValueError(msg)
+        message = completion.choices[0].message
+        calls = tuple(
+            ToolCall(call.id, call.function.name, call.function.arguments)
+            for call in message.tool_calls or ()
+            if call.type == "function"
+        )
+        return Reply(message.content or "", calls, _usage(completion.usage), completion.model)
+
+    async def _stream(self, prompt: Prompt, on_token: OnToken) -> Reply:
+        stream: AsyncStream[ChatCompletionChunk] = await self._client.post(
+            PATH,
+            cast_to=ChatCompletion,
+            body=self._body(prompt) | {"stream": True, "stream_options": {"include_usage": True}},
+            options={"headers": prompt.headers},
+            stream=True,
+            stream_cls=AsyncStream[ChatCompletionChunk],
+        )
+        gathered = _Gathered(self._model)
+        async with stream:
+            async for chunk in stream:
+                text = gathered.add(chunk)
+                if text:
+                    await on_token(text)
+        return gathered.reply()
+
+    def _body(self, prompt: Prompt) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self._model, "messages": prompt.messages}
+        return body | {"tools": prompt.tools, "tool_choice": "auto"} if prompt.tools else body
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """A streamed answer put together."""
+
+    model: str
+    content: list[str] = field(default_factory=list)
+    calls: dict[int, list[str]] = field(default_factory=dict)
+    usage: Usage | None = None
+    finished: bool = False
+
+    def add(self, chunk: ChatCompletionChunk) -> str:
+        """Take in one chunk and answer the text in it."""
+        self.model = chunk.model or self.model
+        self.usage = _usage(chunk.usage) or self.usage
+        if not chunk.choices:
+            return ""
+        choice = chunk.choices[0]
+        self.finished = self.finished or choice.finish_reason is not None
+        for delta in choice.delta.tool_calls or ():
+            call = self.calls.setdefault(delta.index, ["", "", ""])
+            function = delta.function
+            for part, text in enumerate(
+                (delta.id, function and function.name, function and function.arguments)
+            ):
+                call[part] += text or ""
+        text = choice.delta.content or ""
+        self.content.append(text)
+        return text
+
+    def reply(self) -> Reply:
+        """Answer what was said; raises ValueError when it was not said to its end."""
+        if not self.finished:
+            msg = "the stream ended without a finish reason"
+            raise ValueError(msg)
+        calls = tuple(ToolCall(*self.calls[index]) for index in sorted(self.calls))
+        return Reply("".join(self.content), calls, self.usage, self.model)
+
+
+def _usage(told: CompletionUsage | None) -> Usage | None:
+    """Take apart what the API counts twice: cached tokens are also prompt tokens."""
+    if told is None:
+        return None
+    prompt, completion = told.prompt_tokens_details, told.completion_tokens_details
+    cached = (prompt.cached_tokens or 0) if prompt else 0
+    reasoning = (completion.reasoning_tokens or 0) if completion else 0
+    return Usage(
+        told.prompt_tokens - cached, cached, told.completion_tokens - reasoning, reasoning
+    )
+
+
+def _key(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()

@@ -1,0 +1,1 @@
+"""Metrics, traces and logs, wrapped around the agent at its seams."""

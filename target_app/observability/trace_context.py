@@ -1,0 +1,57 @@
+"""What a caller says about its own trace, in the W3C headers `traceparent` and `baggage`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+TAG_KEYS = ("run", "scenario")
+TAG_VALUE = re.compile(r"[\x21-\x7e]{1,150}")
+"""Longer tags, and other than ASCII ones, would be dropped by Langfuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """
+    The trace a request belongs to.
+
+    Without a valid `traceparent` both ids are None and the trace begins here.
+    """
+
+    trace_id: str | None = None
+    parent_span_id: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+def read_trace_context(headers: Mapping[str, str]) -> TraceContext:
+    """
+    Read the headers of a request; what is malformed is ignored, as the standard wants it.
+
+    Tags are made of the baggage members named in TAG_KEYS: `run=1` becomes `run:1`.
+    Source: W3C Trace Context level 1, section 3.2, and W3C Baggage, section 3.
+    """
+    tags = _tags(headers.get("baggage", ""))
+    match = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    if match is None:
+        return TraceContext(tags=tags)
+    version, trace_id, span_id, rest = match.groups()
+    if (
+        version == "ff"
+        or (version == "00" and rest)
+        or not (int(trace_id, 16) and int(span_id, 16))
+    ):
+        return TraceContext(tags=tags)
+    return TraceContext(trace_id, span_id, tags)
+
+
+def _tags(baggage: str) -> tuple[str, ...]:
+    members: dict[str, str] = {}
+    for member in baggage.split(","):
+        key, _, value = member.partition(";")[0].partition("=")
+        text = unquote(value.strip())
+        if key.strip() in TAG_KEYS and TAG_VALUE.fullmatch(text):
+            members[key.strip()] = text
+    return tuple(f"{key}:{members[key]}" for key in TAG_KEYS if key in members)

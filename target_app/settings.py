@@ -1,0 +1,156 @@
+"""Settings of the app, read once from the environment and checked before anything starts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names the environment variable."""
+
+
+class Settings(BaseSettings):
+    """
+    Everything the operator can change, one environment variable each.
+
+    The variable has the field's name in capitals. Durations are seconds, sizes are bytes.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    deployment: str = "local"
+
+    data_root_path: Path = Path("data")
+
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    openai_model: str = Field(default="gpt-4o-mini", min_length=1)
+    azure_openai_api_key: SecretStr | None = None
+    azure_openai_endpoint: str | None = None
+    azure_openai_deployment_name: str = Field(default="gpt-4o", min_length=1)
+    azure_openai_api_version: str = "2024-10-21"
+    llm_timeout_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+
+    max_tool_iterations: int = Field(default=10, ge=1, le=100)
+    max_concurrent_tools: int = Field(default=5, ge=1, le=100)
+    command_timeout: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+    max_output_size: int = Field(default=MEBIBYTE, ge=1)
+    max_file_size: int = Field(default=10 * MEBIBYTE, ge=1)
+
+    cache_size_limit: int = Field(default=64 * MEBIBYTE, ge=0)
+    cache_search_ttl: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+    cache_management_enabled: bool = False
+
+    langfuse_enabled: bool = False
+    langfuse_public_key: str | None = None
+    langfuse_secret_key: SecretStr | None = None
+    langfuse_host: str = Field(
+        default="https://cloud.langfuse.com",
+        validation_alias=AliasChoices("LANGFUSE_HOST", "LANGFUSE_BASE_URL"),
+    )
+    langfuse_environment: str = Field(default="default", pattern=r"^[a-z0-9_-]{1,40}$")
+    langfuse_release: str | None = None
+    langfuse_sample_rate: float = Field(default=1.0, ge=0, le=1)
+    langfuse_flush_interval: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    prometheus_enabled: bool = True
+    prometheus_metrics_path: str = Field(default="/metrics", pattern=r"^/[^\s{}]+$")
+    prometheus_exclude_paths: Annotated[tuple[str, ...], NoDecode] = ("/health", "/metrics")
+    prometheus_buckets: Annotated[tuple[float, ...], NoDecode] = ()
+
+    @field_validator("prometheus_exclude_paths", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        """Take paths as operators write them: separated by commas."""
+        return _parts(value) if isinstance(value, str) else value
+
+    @field_validator("prometheus_buckets", mode="before")
+    @classmethod
+    def _split_buckets(cls, value: object) -> object:
+        """Take seconds separated by commas."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(float(part) for part in _parts(value))
+        except ValueError:
+            msg = f"seconds separated by commas are wanted, such as 0.01,0.05; got {value!r}"
+            raise ValueError(msg) from None
+
+    @field_validator("prometheus_buckets")
+    @classmethod
+    def _positive_buckets(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        """Refuse edges that no duration can have."""
+        for edge in value:
+            if not (math.isfinite(edge) and edge > 0):
+                msg = f"every edge must be a number of seconds above 0; got {edge}"
+                raise ValueError(msg)
+        return value
+
+    @field_validator("data_root_path")
+    @classmethod
+    def _existing_folder(cls, value: Path) -> Path:
+        """Refuse a data root that is not there, rather than answer that it is empty."""
+        if not value.is_dir():
+            msg = f"no such folder: {value}"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _some_llm(self) -> Settings:
+        """Require the key of the LLM that was chosen."""
+        if self.azure_openai_endpoint is not None:
+            if self.azure_openai_api_key is None:
+                msg = "AZURE_OPENAI_API_KEY: needed because AZURE_OPENAI_ENDPOINT is set"
+                raise ValueError(msg)
+        elif self.openai_api_key is None:
+            msg = "OPENAI_API_KEY: needed, unless AZURE_OPENAI_ENDPOINT is set"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def uses_azure(self) -> bool:
+        """Whether the LLM is reached through Azure."""
+        return self.azure_openai_endpoint is not None
+
+    @property
+    def model(self) -> str:
+        """The model, or the deployment on Azure, that calls are sent to."""
+        return self.azure_openai_deployment_name if self.uses_azure else self.openai_model
+
+
+def load_settings() -> Settings:
+    """
+    Read the settings from the environment.
+
+    Raises SettingsError with one line a fault, each beginning with the variable's name.
+    Values are not repeated in the message: some of them are secrets.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors(include_url=False, include_input=False):
+            reason = fault["msg"].removeprefix("Value error, ")
+            place = str(fault["loc"][0]).upper() if fault["loc"] else ""
+            faults.append(f"{place}: {reason}" if place else reason)
+        raise SettingsError("\n".join(faults)) from None
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
