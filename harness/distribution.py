@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from hdrh.histogram import HdrHistogram
+from hdrh.iterators import HdrIterationValue
 
 from harness.model import Interval
 
@@ -28,6 +29,7 @@ class Distribution:
         self._sum = 0
         self._smallest: int | None = None
         self._largest: int | None = None
+        self._cells: list[tuple[float, float, int]] | None = None
         for value in values:
             self.record(value)
 
@@ -50,6 +52,7 @@ class Distribution:
         self._widen(other._smallest, other._largest)
 
     def _widen(self, low: int, high: int) -> None:
+        self._cells = None
         self._smallest = low if self._smallest is None else min(self._smallest, low)
         self._largest = high if self._largest is None else max(self._largest, high)
 
@@ -117,10 +120,19 @@ class Distribution:
         """Give the occupied cells: lowest and highest duration they may hold, and their count."""
         if self._smallest is None or self._largest is None:
             return []
-        cells = []
-        for item in self._histogram.get_recorded_iterator():
-            low = self._histogram.get_lowest_equivalent_value(item.value_iterated_to)
-            high = self._histogram.get_highest_equivalent_value(item.value_iterated_to)
-            low, high = max(int(low), self._smallest), min(int(high), self._largest)
-            cells.append((low / 1e6, high / 1e6, int(item.count_at_value_iterated_to)))
-        return cells
+        if self._cells is None:  # walking the histogram is slow, and readers come often
+            self._cells = [
+                (
+                    max(self._lowest(item), self._smallest) / 1e6,
+                    min(self._highest(item), self._largest) / 1e6,
+                    int(item.count_at_value_iterated_to),
+                )
+                for item in self._histogram.get_recorded_iterator()
+            ]
+        return self._cells
+
+    def _lowest(self, item: HdrIterationValue) -> int:
+        return int(self._histogram.get_lowest_equivalent_value(item.value_iterated_to))
+
+    def _highest(self, item: HdrIterationValue) -> int:
+        return int(self._histogram.get_highest_equivalent_value(item.value_iterated_to))

@@ -15,6 +15,10 @@ from enum import StrEnum
 from typing import Protocol
 
 
+class HarnessError(Exception):
+    """What is wrong, where, and the mend, in one sentence: users see it without a traceback."""
+
+
 class Outcome(StrEnum):
     """How a request ended. A closed set, because it names files and columns."""
 

@@ -28,12 +28,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.distribution import Distribution
-from harness.model import Outcome, Part, Run, Sample, Window
+from harness.model import HarnessError, Outcome, Part, Run, Sample, Window
 
 _FORMAT = 1
 
 
-class RunError(ValueError):
+class RunError(HarnessError):
     """What is wrong with a run directory, and the mend, in one sentence."""
 
 

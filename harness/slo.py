@@ -141,46 +141,47 @@ def _objective(item: Fields, defaults: _Defaults, scenarios: tuple[str, ...]) ->
 
 def _target(item: Fields, name: str, kind: Kind) -> tuple[Indicator, float, bool, str]:
     """Read the bound of an objective: (indicator, target, at least?, promise in words)."""
-    if kind is not Kind.LATENCY and "quantile" in item:
-        raise item.error("quantile", f"belongs to latency, not to {kind}")
     if kind is Kind.LATENCY:
-        if "at_least" in item:
-            raise item.error("at_least", "a latency is promised with at_most")
-        quantile, bound = item.share("quantile"), item.seconds("at_most")
-        if not 0 < quantile < 1:
-            raise item.error("quantile", "must be above 0% and below 100%")
-        if bound <= 0:
-            raise item.error("at_most", "must be above zero")
-        asks = _asks(item, kind, bad=False)
-        promise = f"p{100 * quantile:g} <= {item.text('at_most')}"
-        indicator = Indicator(name, kind, asks, quantile=quantile, bound=bound, unit="s")
-        return indicator, quantile, True, promise
+        return _latency_target(item, name)
+    if "quantile" in item:
+        raise item.error("quantile", f"belongs to latency, not to {kind}")
     given = [key for key in ("at_most", "at_least") if key in item]
     if len(given) != 1:
         raise item.error("at_most", "give exactly one of at_most and at_least")
     key = given[0]
     if kind is Kind.RATIO:
-        share = item.share(key)
-        at_least = key == "at_least"
-        if (at_least and share >= 1) or (not at_least and share <= 0):
-            raise item.error(
-                key,
-                "can never be shown with confidence; leave room for an error, or use kind: count",
-            )
-        asks = _asks(item, kind, bad=not at_least)
-        sign = ">=" if at_least else "<="
-        return Indicator(name, kind, asks), share, at_least, f"{sign} {item.text(key)}"
+        return _ratio_target(item, name, key)
     if key == "at_least":
         raise item.error(key, f"a {kind} is promised with at_most")
     asks = _asks(item, kind, bad=False)
-    unit = ""
-    if kind is Kind.AMOUNT:
-        in_seconds = any(ask.what.endswith("_seconds") for ask in asks.values())
-        limit = item.seconds(key) if in_seconds else item.number(key)
-        unit = "s" if in_seconds else "USD"
-    else:
-        limit = item.number(key)
+    in_seconds = any(ask.what.endswith("_seconds") for ask in asks.values())
+    limit = item.seconds(key) if in_seconds else item.number(key)
+    unit = "" if kind is Kind.COUNT else "s" if in_seconds else "USD"
     return Indicator(name, kind, asks, unit=unit), limit, False, f"<= {item.text(key)}"
+
+
+def _latency_target(item: Fields, name: str) -> tuple[Indicator, float, bool, str]:
+    if "at_least" in item:
+        raise item.error("at_least", "a latency is promised with at_most")
+    quantile, bound = item.share("quantile"), item.seconds("at_most")
+    if not 0 < quantile < 1:
+        raise item.error("quantile", "must be above 0% and below 100%")
+    if bound <= 0:
+        raise item.error("at_most", "must be above zero")
+    asks = _asks(item, Kind.LATENCY, bad=False)
+    indicator = Indicator(name, Kind.LATENCY, asks, quantile=quantile, bound=bound, unit="s")
+    return indicator, quantile, True, f"p{100 * quantile:g} <= {item.text('at_most')}"
+
+
+def _ratio_target(item: Fields, name: str, key: str) -> tuple[Indicator, float, bool, str]:
+    share, at_least = item.share(key), key == "at_least"
+    if (at_least and share >= 1) or (not at_least and share <= 0):
+        raise item.error(
+            key, "can never be shown with confidence; leave room for an error, or use kind: count"
+        )
+    asks = _asks(item, Kind.RATIO, bad=not at_least)
+    sign = ">=" if at_least else "<="
+    return Indicator(name, Kind.RATIO, asks), share, at_least, f"{sign} {item.text(key)}"
 
 
 def _asks(item: Fields, kind: Kind, *, bad: bool) -> dict[str, Ask]:

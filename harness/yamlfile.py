@@ -8,10 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from harness.model import HarnessError
+
 _DURATION = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-class YamlError(ValueError):
+class YamlError(HarnessError):
     """What is wrong in a YAML file, where, and how to mend it, in one sentence."""
 
 

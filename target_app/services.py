@@ -96,6 +96,6 @@ async def make_services(
         )
 
 
-def services(request: Request) -> Services:
-    """Hand the services to a route."""
+async def services(request: Request) -> Services:
+    """Hand the services to a route. A coroutine, to spare each request a worker thread."""
     return cast("Services", request.app.state.services)

@@ -16,7 +16,7 @@ from harness.model import (
     Sample,
     Window,
 )
-from harness.runs import HistogramKey, RunDirectory
+from harness.runs import RunDirectory
 
 
 class ClientEvidence:
@@ -28,6 +28,7 @@ class ClientEvidence:
         """Read the samples of every window."""
         self._samples = {name: run.read_samples(name) for name in run.window_names()}
         self._histograms = {name: run.read_histograms(name) for name in run.window_names()}
+        self._joined: dict[tuple[object, ...], Distribution] = {}
         self._probes = {name: run.read_window(name).null_probes for name in run.window_names()}
 
     def measure(self, indicator: Indicator, windows: tuple[Window, ...]) -> Measurement:
@@ -87,16 +88,16 @@ class ClientEvidence:
         self, windows: tuple[Window, ...], time: str, *, answered_only: bool = False
     ) -> Distribution:
         """Merge histograms of one time: of successes, or of everything that was answered."""
-
-        def wanted(key: HistogramKey) -> bool:
-            fits = key.outcome.answered if answered_only else key.outcome is Outcome.OK
-            return key.time == time and fits
-
+        names = tuple(w.name for w in windows)
+        if (names, time, answered_only) in self._joined:
+            return self._joined[names, time, answered_only]
         merged = Distribution()
-        for window in windows:
-            for key, distribution in self._histograms.get(window.name, {}).items():
-                if wanted(key):
+        for name in names:
+            for key, distribution in self._histograms.get(name, {}).items():
+                fits = key.outcome.answered if answered_only else key.outcome is Outcome.OK
+                if key.time == time and fits:
                     merged.merge(distribution)
+        self._joined[names, time, answered_only] = merged
         return merged
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.model import Buckets, Selector
+from harness.model import Buckets, HarnessError, Selector
 
 Labels = frozenset[tuple[str, str]]
 _CREATED = "_created"
@@ -17,7 +17,7 @@ _RISING = ("counter", "histogram", "summary")
 _SUFFIXES = {"counter": ("", "_total"), "histogram": ("", "_bucket", "_count", "_sum")}
 
 
-class ExpositionError(ValueError):
+class ExpositionError(HarnessError):
     """Why a text is not Prometheus exposition, in one sentence."""
 
 

@@ -69,8 +69,8 @@ def _windows_of(scenario: str, windows: Sequence[Window]) -> tuple[tuple[Window,
         return own, ""
     if any(scenario in w.scenarios for w in windows):
         return (), (
-            f"{scenario} ran at the same time as other scenarios, and the server's counters cannot "
-            "tell them apart; run it alone"
+            f"{scenario} ran together with other scenarios, and the server's counters cannot tell "
+            "them apart; run it alone"
         )
     return (), f"{scenario} was not run"
 
@@ -78,7 +78,7 @@ def _windows_of(scenario: str, windows: Sequence[Window]) -> tuple[tuple[Window,
 def _relevant(
     objective: Objective, windows: Sequence[Window], agreements: Sequence[Agreement]
 ) -> tuple[Agreement, ...]:
-    """Find the agreements that bear on an objective: its windows, its witnesses, its kind."""
+    """Agreements that bear on an objective: its windows, its witnesses, its kind."""
     names = {w.name for w in windows}
     asked = {*objective.indicator.asks, "client"}
     return tuple(

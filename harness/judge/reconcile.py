@@ -142,8 +142,8 @@ def _finding(
     if faster:
         c = faster[0]
         return Finding.CONTRADICTION, (
-            f"the server claims more time than its clients waited: at {c.bound:g} s the client has "
-            f"{c.client_low} requests done, the server only {c.server}"
+            f"the server claims more time than its clients waited: at {c.bound:g} s the clients "
+            f"have {c.client_low} requests done, the server only {c.server}"
         )
     # Clocks tick in whole microseconds on the client's side.
     if comparable_mean and gap < -1e-6:

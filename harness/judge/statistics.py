@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from scipy.special import bdtr, betaincinv
 
 _MANY = 1_000_000
@@ -61,7 +62,8 @@ def quantile_ranks(q: float, events: int, confidence: float) -> tuple[int | None
     David and Nagaraja, Order Statistics (2003), section 7.1.
     """
     tail = (1 - confidence) / 2
-    ranks = range(1, events + 1)
-    low = max((r for r in ranks if bdtr(r - 1, events, q) <= tail), default=None)
-    high = min((r for r in ranks if bdtr(r - 1, events, q) >= 1 - tail), default=None)
-    return low, high
+    # The chance that at most r - 1 of the events are below the quantile, for r from 1.
+    below = bdtr(np.arange(events), events, q)
+    low = int(np.count_nonzero(below <= tail))
+    high = int(np.count_nonzero(below < 1 - tail)) + 1
+    return low or None, high if high <= events else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -117,6 +118,7 @@ class ToolRunner:
         self._limits = limits
         self._run_command = run_command
         self._wall_clock_ns = wall_clock_ns
+        self._searching = threading.Lock()
 
     async def run(self, call: ToolCall) -> ToolResult:
         """Run one call in a worker thread; whatever goes wrong is in the result."""
@@ -140,13 +142,29 @@ class ToolRunner:
         except (OSError, ValueError):
             return _refused(call, tool, f"{tool.path!r} cannot be opened")
         with opened:
-            if tool.cache_type is None:
-                return _result(call, self._run_command(tool, opened, output), None)
             try:
-                return self._run_cached(call, tool, opened, output, tool.cache_type)
+                if tool.cache_type == "search":
+                    return self._take_turn(call, tool, opened, output)
+                if tool.cache_type == "content":
+                    return self._run_cached(call, tool, opened, output, tool.cache_type)
+                return _result(call, self._run_command(tool, opened, output), None)
             except CommandTimeoutError as error:
-                reason = failure(tool.shown(), str(error), 124)
-                return ToolResult(call, reason, "timeout")
+                return ToolResult(call, failure(tool.shown(), str(error), 124), "timeout")
+
+    def _take_turn(self, call: ToolCall, tool: Tool, opened: Opened, output: Output) -> ToolResult:
+        """
+        Run a search while no other is running.
+
+        A search hands the interpreter over at each of its hundreds of system calls. Two of them
+        in two threads take nearly three times the processor time that they take in turn.
+        """
+        if not self._searching.acquire(timeout=self._limits.timeout_seconds):
+            msg = f"waited {self._limits.timeout_seconds:g} s for other searches"
+            raise CommandTimeoutError(msg)
+        try:
+            return self._run_cached(call, tool, opened, output, "search")
+        finally:
+            self._searching.release()
 
     def _run_cached(
         self, call: ToolCall, tool: Tool, opened: Opened, output: Output, cache_type: CacheType

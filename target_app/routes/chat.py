@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -29,6 +29,8 @@ from target_app.routes.errors import llm_details
 from target_app.sandbox.result import CommandResult
 from target_app.services import Services, services
 from target_app.sessions import SESSION_ID_PATTERN
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/api/chat")
 
@@ -135,25 +137,17 @@ class _Channel:
     async def run(self, app: Services, question: Question) -> None:
         try:
             answer = await app.chats.answer(question, self)
-            outcome = answer.outcome
             await self._send("usage", _counts(answer).model_dump())
-            await self._send(
-                "done",
-                {
-                    "message": outcome.answer,
-                    "tool_calls_count": len(outcome.tool_results),
-                    "iterations": outcome.iterations,
-                },
-            )
+            await self._send("done", _summary(answer))
         except LLMError as error:
             details = {"message": str(error), "type": "LLM_ERROR", **llm_details(error)}
             await self._send("error", details)
         except Exception:
+            # The stream has begun: its status can no longer say that anything went wrong.
+            logger.exception("a streamed chat failed")
             details = {"message": "the app failed; its log says why", "type": "INTERNAL_ERROR"}
             await self._send("error", details)
-            raise
-        finally:
-            await self.queue.put(None)
+        await self.queue.put(None)
 
     async def began(self, session_id: str) -> None:
         self._session_id = session_id
@@ -204,6 +198,14 @@ def _response(answer: Answer) -> ChatResponse:
     )
 
 
+def _summary(answer: Answer) -> dict[str, Any]:
+    return {
+        "message": answer.outcome.answer,
+        "tool_calls_count": len(answer.outcome.tool_results),
+        "iterations": answer.outcome.iterations,
+    }
+
+
 def _made(call: ToolCall) -> ToolCallMade:
     return ToolCallMade(id=call.id, name=call.name, arguments=call.arguments)
 
@@ -233,8 +235,6 @@ async def _left(request: Request) -> None:
 
 
 async def _stop(task: asyncio.Future[Any]) -> None:
-    """Cancel a task and wait for its end; one that has ended keeps its outcome to itself."""
-    if not task.done():
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    """Cancel a task unless it has ended, and wait for its end; its outcome is not looked at."""
+    task.cancel()
+    await asyncio.wait({task})

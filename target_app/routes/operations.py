@@ -16,7 +16,7 @@ cache_router = APIRouter()
 
 
 @router.get("/health")
-def health(app: Annotated[Services, Depends(services)]) -> JSONResponse:
+async def health(app: Annotated[Services, Depends(services)]) -> JSONResponse:
     """Say whether questions can be answered: 503 when the documents are gone."""
     there = app.root.is_there()
     body = {
@@ -28,7 +28,7 @@ def health(app: Annotated[Services, Depends(services)]) -> JSONResponse:
 
 
 @cache_router.delete("/api/cache")
-def clear_cache(app: Annotated[Services, Depends(services)]) -> dict[str, int]:
+async def clear_cache(app: Annotated[Services, Depends(services)]) -> dict[str, int]:
     """Forget every remembered result."""
     return {"cleared": sum(cache.clear() for cache in app.caches.values())}
 

@@ -141,15 +141,15 @@ def grep(
     Binary files and files above the size limit are passed over. Searching for literals only
     takes time linear in the text, whatever the LLM asks for.
     """
-    fd, _ = _present(opened)
+    fd, status = _present(opened)
     pattern = re.compile(
         "|".join(re.escape(literal) for literal in literals),
         re.IGNORECASE if ignore_case else 0,
     )
     needles = () if ignore_case else tuple(literal.encode() for literal in literals)
 
-    def search(path: str, file_fd: int) -> None:
-        data = _whole(file_fd, output)
+    def search(path: str, file_fd: int, size_bytes: int) -> None:
+        data = _whole(file_fd, size_bytes, output)
         if b"\0" in data[:BINARY_PROBE_BYTES]:
             return
         if needles and not any(needle in data for needle in needles):
@@ -158,16 +158,15 @@ def grep(
         for number, line in enumerate(text.split("\n"), start=1):
             if pattern.search(line):
                 output.line(f"{path}:{number}:{line}")
-        output.check()
 
     if opened.is_directory:
         _search_files(walk(fd, opened.path, depth=MAX_DEPTH if recursive else 1), output, search)
     else:
-        search(opened.path, fd)
+        search(opened.path, fd, status.st_size)
 
 
 def _search_files(
-    entries: Iterator[Found], output: Output, search: Callable[[str, int], None]
+    entries: Iterator[Found], output: Output, search: Callable[[str, int, int], None]
 ) -> None:
     """Open every file met on a walk that is not too large, and search it."""
     for found in entries:
@@ -180,7 +179,7 @@ def _search_files(
         try:
             status = os.fstat(file_fd)
             if stat.S_ISREG(status.st_mode) and status.st_size <= output.limits.file_bytes:
-                search(found.path, file_fd)
+                search(found.path, file_fd, status.st_size)
         finally:
             os.close(file_fd)
 
@@ -194,7 +193,7 @@ def cat(opened: Opened, output: Output) -> None:
             f"{output.limits.file_bytes} may be read whole; use head, tail or grep"
         )
         raise FileTooLargeError(msg)
-    _write_lines(_whole(fd, output), opened.path, output)
+    _write_lines(_whole(fd, status.st_size, output), opened.path, output)
 
 
 def head(opened: Opened, output: Output, *, lines: int = 10) -> None:
@@ -243,14 +242,20 @@ def _file(opened: Opened) -> tuple[int, os.stat_result]:
     return fd, status
 
 
-def _whole(fd: int, output: Output) -> bytes:
+def _whole(fd: int, size_bytes: int, output: Output) -> bytes:
     """Read a file up to the file size limit, even if it grew since it was measured."""
     chunks = []
     left = output.limits.file_bytes
-    while left > 0 and (chunk := os.read(fd, min(left, 16 * CHUNK_BYTES))):
+    # One byte more than there should be: a file is at its end when less comes than was asked.
+    ask = min(left, size_bytes + 1)
+    while ask > 0:
         output.check()
+        chunk = os.read(fd, ask)
         chunks.append(chunk)
         left -= len(chunk)
+        if len(chunk) < ask:
+            break
+        ask = min(left, 16 * CHUNK_BYTES)
     return b"".join(chunks)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from harness.stack.documents import (
     exploration_lines,
     explorations,
@@ -71,6 +72,7 @@ def test_each_answer_stands_beside_its_subject_in_its_file_only(texts):
         places = {
             name
             for name, text in texts.items()
+            if question.subject in text
             for line in text.splitlines()
             if question.subject in line and question.answer in line
         }
@@ -126,9 +128,7 @@ def test_writing_again_leaves_files_untouched_and_mends_what_was_changed(root):
 def test_the_command_writes_what_its_options_name(tmp_path):
     asked, endless, folder = tmp_path / "q.jsonl", tmp_path / "e.jsonl", tmp_path / "documents"
 
-    code = main(
-        ["--questions", str(asked), "--explorations", str(endless), "--root", str(folder)]
-    )
+    code = main(["--questions", str(asked), "--explorations", str(endless), "--root", str(folder)])
 
     assert code == 0
     assert asked.read_text("utf-8") == question_lines(questions())

@@ -11,7 +11,9 @@ from harness.prices import ModelPrice, PriceBook
 from harness.stack.langfuse.catalogue import Catalogue, ModelSent, described
 from harness.stack.langfuse.pricing import Model, Tier
 
-BOOK = PriceBook((ModelPrice("gpt", "^gpt", {"input": 1e-6}), ModelPrice("any", ".*", {"input": 0})))
+BOOK = PriceBook(
+    (ModelPrice("gpt", "^gpt", {"input": 1e-6}), ModelPrice("any", ".*", {"input": 0}))
+)
 DEFAULT = {
     "name": "Standard",
     "isDefault": True,
@@ -145,7 +147,9 @@ def test_a_condition_heeds_case_when_asked_to(case_sensitive, tier):
             "all tiers must have the same price keys",
             id="tiers that price different things",
         ),
-        pytest.param([DEFAULT | {"prices": {}}], {}, "at least 1 item", id="a tier without prices"),
+        pytest.param(
+            [DEFAULT | {"prices": {}}], {}, "at least 1 item", id="a tier without prices"
+        ),
         pytest.param(
             [
                 DEFAULT,

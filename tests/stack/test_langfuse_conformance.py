@@ -230,7 +230,8 @@ def test_walking_the_cursor_gives_the_recorded_order(server):
     while True:
         page = server.get(
             "/api/public/v2/observations",
-            params={"limit": 10, "sessionId": "golden-s1"} | ({"cursor": cursor} if cursor else {}),
+            params={"limit": 10, "sessionId": "golden-s1"}
+            | ({"cursor": cursor} if cursor else {}),
         ).json()
         names += [row["name"] for row in page["data"]]
         cursor = page["meta"].get("cursor")

@@ -95,7 +95,10 @@ def test_an_order_and_a_limit_can_be_asked_for(store):
     answered = ask(
         store,
         dimensions=[{"field": "name"}],
-        orderBy=[{"field": "count_count", "direction": "asc"}, {"field": "name", "direction": "desc"}],
+        orderBy=[
+            {"field": "count_count", "direction": "asc"},
+            {"field": "name", "direction": "desc"},
+        ],
         config={"row_limit": 2},
     )
 
@@ -181,7 +184,9 @@ def test_a_crowded_dimension_is_answered_when_what_to_keep_is_said(store):
             id="groups by time",
         ),
         pytest.param(
-            {"timeDimension": {"granularity": "auto"}}, "timeDimension.granularity", id="auto steps"
+            {"timeDimension": {"granularity": "auto"}},
+            "timeDimension.granularity",
+            id="auto steps",
         ),
         pytest.param(
             {"toTimestamp": HOUR["fromTimestamp"]}, "must be after", id="an empty window"

@@ -38,7 +38,7 @@ SPANS = {
     "grep": {
         "langfuse.observation.type": "tool",
         "langfuse.observation.level": "ERROR",
-        "langfuse.trace.tags": ["run:b"],
+        "langfuse.trace.tags": ["run:b", "run:b"],
     },
 }
 """Three spans by name, one second apart; the first is the parent of the others."""
@@ -166,6 +166,7 @@ def test_options(store, column, operator, asked, found):
         pytest.param("any of", ["run:b", "scenario:cold"], ["grep", "chat"], id="any of two"),
         pytest.param("all of", ["run:a", "scenario:cold"], ["chat"], id="all of"),
         pytest.param("all of", ["run:a", "run:a"], ["llm", "chat"], id="all of one, said twice"),
+        pytest.param("all of", ["run:b", "run:c"], [], id="a tag sent twice is one of two"),
         pytest.param("none of", ["run:a"], ["grep"], id="none of"),
         pytest.param("any of", ["run:"], [], id="a part of a tag is no tag"),
     ],
@@ -173,7 +174,8 @@ def test_options(store, column, operator, asked, found):
 @pytest.mark.parametrize("column", ["tags", "traceTags"])
 def test_tags(store, column, operator, asked, found):
     assert (
-        filtered(store, type="arrayOptions", column=column, operator=operator, value=asked) == found
+        filtered(store, type="arrayOptions", column=column, operator=operator, value=asked)
+        == found
     )
 
 

@@ -84,7 +84,9 @@ def test_a_bare_span():
         pytest.param({"langfuse.observation.type": "tool"}, "type", "TOOL", id="type"),
         pytest.param({"langfuse.observation.type": "magic"}, "type", "SPAN", id="unknown type"),
         pytest.param({"langfuse.observation.level": "DEBUG"}, "level", "DEBUG", id="level"),
-        pytest.param({"langfuse.observation.level": "LOUD"}, "level", "DEFAULT", id="unknown level"),
+        pytest.param(
+            {"langfuse.observation.level": "LOUD"}, "level", "DEFAULT", id="unknown level"
+        ),
         pytest.param(
             {"langfuse.observation.completion_start_time": '"1970-01-01T00:00:01.333999Z"'},
             "completion_start_ms",
@@ -144,7 +146,9 @@ def test_a_bare_span():
             "-x",
             id="the reserved prefix is taken off",
         ),
-        pytest.param({"langfuse.observation.input": "{1"}, "input", "{1", id="input stays as sent"),
+        pytest.param(
+            {"langfuse.observation.input": "{1"}, "input", "{1", id="input stays as sent"
+        ),
         pytest.param(
             {"langfuse.observation.output": {"a": [1, None]}},
             "output",
@@ -226,7 +230,7 @@ def test_a_span_with_a_parent(attributes, is_root):
     ],
 )
 def test_one_bad_id_refuses_the_batch(span):
-    with pytest.raises(BadBatchError, match="span 's' has no valid .* id"):
+    with pytest.raises(BadBatchError, match=r"span 's' has no valid .* id"):
         decode(export({}, name="s", **span))
 
 

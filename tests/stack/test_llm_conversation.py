@@ -1,8 +1,9 @@
-"""A request is read once; what cannot be served is refused in the API's words."""
+"""A request is read once; what cannot be served is refused naming the parameter."""
 
 from __future__ import annotations
 
 import pytest
+
 from harness.stack.llm.conversation import (
     Conversation,
     Message,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from harness.stack.llm.draws import CallKey
 from harness.stack.llm.faults import Fault, FaultError, FaultKind, parse_faults, struck
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import exp
 
 import pytest
+
 from harness.stack.llm.draws import CallKey
 from harness.stack.llm.latency import Pace, draw_pace
 

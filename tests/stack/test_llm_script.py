@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from harness.stack.llm.conversation import RequestError, Tool, ToolCall
 from harness.stack.llm.script import find_script, read_script
 

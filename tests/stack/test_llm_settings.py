@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from harness.stack.llm.faults import Fault, FaultKind
 from harness.stack.llm.settings import Settings, SettingsError, read_settings
 
@@ -34,6 +35,11 @@ def test_every_variable_is_read():
         ),
         pytest.param(
             {"SIMLLM_SCALE": "-1"}, "SIMLLM_SCALE must be a number, 0 or more", id="scale below 0"
+        ),
+        pytest.param(
+            {"SIMLLM_SCALE": "fast"},
+            "SIMLLM_SCALE must be a number, 0 or more",
+            id="scale is a word",
         ),
         pytest.param(
             {"SIMLLM_SCALE": "inf"},

@@ -6,6 +6,7 @@ import json
 
 import bpe_openai
 import pytest
+
 from harness.stack.llm import tokens
 from harness.stack.llm.conversation import Message, Tool, ToolCall
 

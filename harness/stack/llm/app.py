@@ -136,11 +136,13 @@ class _Simulator:
         turn = plan(conversation.messages, conversation.tools, may_call=conversation.may_call)
         call.fault = struck(self.settings.faults, key)
         if call.fault is FaultKind.ERROR_500:
-            msg = "The server had an error while processing your request. Sorry about that!"
-            raise RequestError(msg, status=500)
+            raise RequestError("Simulated fault: the server failed.", status=500)
         if call.fault is FaultKind.ERROR_429:
-            msg = f"Rate limit reached for {conversation.model} on requests per min."
-            raise RequestError(msg, status=429, code="rate_limit_exceeded")
+            raise RequestError(
+                f"Simulated fault: too many requests for {conversation.model}.",
+                status=429,
+                code="rate_limit_exceeded",
+            )
         if call.fault is FaultKind.TIMEOUT:
             return _Delivery(SILENCE, call, self.log)
         if isinstance(turn, Calls):
@@ -243,19 +245,18 @@ def _authorise(request: Request, *, azure: bool) -> None:
     """Refuse calls without a key; any key will do."""
     bearer = request.headers.get("authorization", "").removeprefix("Bearer").strip()
     if not (bearer or (azure and request.headers.get("api-key"))):
-        msg = "You didn't provide an API key."
-        raise RequestError(msg, status=401, code="invalid_api_key")
+        raise RequestError("The call carries no API key.", status=401, code="invalid_api_key")
     if azure and not request.query_params.get("api-version"):
-        msg = "Resource not found: the address needs an api-version."
-        raise RequestError(msg, status=404, code="404")
+        raise RequestError(
+            "Nothing is here without an api-version in the address.", status=404, code="404"
+        )
 
 
 async def _body(request: Request) -> object:
     try:
         return json.loads(await request.body())
     except ValueError:
-        msg = "We could not parse the JSON body of your request."
-        raise RequestError(msg) from None
+        raise RequestError("The body of the request is not JSON.") from None
 
 
 def _trace_id(request: Request) -> str | None:

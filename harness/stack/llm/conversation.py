@@ -18,7 +18,7 @@ class RequestError(Exception):
     def __init__(
         self, message: str, *, param: str | None = None, status: int = 400, code: str | None = None
     ) -> None:
-        """Describe the refusal in the words of the API's error object."""
+        """Describe the refusal with the fields of the API's error object."""
         super().__init__(message)
         self.message = message
         self.param = param
@@ -103,22 +103,23 @@ def read_conversation(body: object, deployment: str | None = None) -> Conversati
     """
     Read the body of a request; `deployment` is the model's name when the address gives it.
 
-    Raises RequestError, in the API's words, for anything that cannot be served.
+    Raises RequestError for anything that cannot be served.
     """
     if not isinstance(body, dict):
-        msg = "We could not parse the JSON body of your request: expected an object."
-        raise RequestError(msg)
+        raise RequestError("The body of the request is not a JSON object.")
     model = deployment or body.get("model")
     if not isinstance(model, str) or not model:
-        msg = "You must provide a model parameter."
-        raise RequestError(msg, param="model")
+        raise RequestError("The request names no model.", param="model")
     if body.get("n") not in (None, 1):
-        msg = "This simulated model gives exactly one choice; 'n' must be 1."
-        raise RequestError(msg, param="n")
+        raise RequestError(
+            "This simulated model gives exactly one choice; 'n' must be 1.", param="n"
+        )
     choice = body.get("tool_choice")
     if choice not in (None, "none", "auto"):
-        msg = "This simulated model chooses for itself; 'tool_choice' must be 'auto' or 'none'."
-        raise RequestError(msg, param="tool_choice")
+        raise RequestError(
+            "This simulated model chooses for itself; 'tool_choice' must be 'auto' or 'none'.",
+            param="tool_choice",
+        )
     options = body.get("stream_options") or {}
     return Conversation(
         model=model,
@@ -132,15 +133,17 @@ def read_conversation(body: object, deployment: str | None = None) -> Conversati
 
 def _messages(value: object) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
-        msg = "'messages' must be an array of at least one message."
-        raise RequestError(msg, param="messages")
+        raise RequestError(
+            "'messages' must be an array of at least one message.", param="messages"
+        )
     return tuple(_message(item, index) for index, item in enumerate(value))
 
 
 def _message(item: object, index: int) -> Message:
     if not isinstance(item, dict) or not isinstance(item.get("role"), str):
-        msg = f"'messages[{index}]' must be an object with a role."
-        raise RequestError(msg, param=f"messages[{index}]")
+        raise RequestError(
+            f"'messages[{index}]' must be an object with a role.", param=f"messages[{index}]"
+        )
     return Message(
         role=item["role"],
         text=_text(item.get("content"), index),
@@ -156,8 +159,10 @@ def _text(content: object, index: int) -> str:
         return content
     if isinstance(content, list) and all(isinstance(part, dict) for part in content):
         return "\n".join(str(part["text"]) for part in content if "text" in part)
-    msg = f"'messages[{index}].content' must be a string or an array of parts."
-    raise RequestError(msg, param=f"messages[{index}].content")
+    raise RequestError(
+        f"'messages[{index}].content' must be a string or an array of parts.",
+        param=f"messages[{index}].content",
+    )
 
 
 def _calls(value: object, index: int) -> tuple[ToolCall, ...]:
@@ -167,23 +172,25 @@ def _calls(value: object, index: int) -> tuple[ToolCall, ...]:
             for item in _list(value)
         )
     except (KeyError, TypeError, ValueError):
-        msg = f"'messages[{index}].tool_calls' holds a call that cannot be read."
-        raise RequestError(msg, param=f"messages[{index}].tool_calls") from None
+        raise RequestError(
+            f"'messages[{index}].tool_calls' holds a call that cannot be read.",
+            param=f"messages[{index}].tool_calls",
+        ) from None
 
 
 def _tools(value: object) -> tuple[Tool, ...]:
     try:
         return tuple(Tool(item["function"]["name"], item["function"]) for item in _list(value))
     except (KeyError, TypeError):
-        msg = "'tools' holds a tool without a function name."
-        raise RequestError(msg, param="tools") from None
+        raise RequestError(
+            "'tools' holds a tool without a function name.", param="tools"
+        ) from None
 
 
 def _object(text: str) -> Json:
     value = json.loads(text)
     if not isinstance(value, dict):
-        msg = f"expected an object, not {type(value).__name__}"
-        raise TypeError(msg)
+        raise TypeError(f"expected an object, not {type(value).__name__}")
     return value
 
 
@@ -191,6 +198,5 @@ def _list(value: object) -> Sequence[Any]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        msg = f"expected an array, not {type(value).__name__}"
-        raise TypeError(msg)
+        raise TypeError(f"expected an array, not {type(value).__name__}")
     return value

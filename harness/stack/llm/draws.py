@@ -18,7 +18,7 @@ class CallKey:
 
     def random(self, purpose: str) -> Random:
         """Give a generator for one purpose; purposes do not influence each other."""
-        return Random(self._hash(purpose))
+        return Random(self._hash(purpose))  # noqa: S311 - to be repeated, not kept secret
 
     def token(self, purpose: str) -> str:
         """Give 24 hexadecimal characters that name something in the answer to this call."""

@@ -48,11 +48,9 @@ def parse_faults(declaration: str) -> tuple[Fault, ...]:
             kind = FaultKind(name)
         except ValueError:
             known = ", ".join(FaultKind)
-            msg = f"unknown fault {name!r}; the known ones are {known}"
-            raise FaultError(msg) from None
+            raise FaultError(f"unknown fault {name!r}; the known ones are {known}") from None
         if any(fault.kind is kind for fault in faults):
-            msg = f"fault {name!r} is given twice"
-            raise FaultError(msg)
+            raise FaultError(f"fault {name!r} is given twice")
         faults.append(Fault(kind, _share(part, number)))
     return tuple(faults)
 
@@ -65,8 +63,7 @@ def _share(part: str, number: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 < share <= 1:
-        msg = f"the share in {part!r} must be a number above 0 and at most 1"
-        raise FaultError(msg)
+        raise FaultError(f"the share in {part!r} must be a number above 0 and at most 1")
     return share
 
 

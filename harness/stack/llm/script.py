@@ -36,8 +36,7 @@ def read_script(body: str, tools: Sequence[Tool]) -> tuple[tuple[tuple[ToolCall,
     argument that is not `key=value`, a quote that is not closed.
     """
     if not body:
-        reason = "it is empty"
-        raise _bad(reason)
+        raise _bad("it is empty")
     offered = {tool.name: tool for tool in tools}
     turns: list[tuple[ToolCall, ...]] = []
     rest = body
@@ -53,23 +52,19 @@ def read_script(body: str, tools: Sequence[Tool]) -> tuple[tuple[tuple[ToolCall,
 
 def _call(text: str, offered: Mapping[str, Tool]) -> ToolCall:
     if text.count('"') % 2:
-        reason = f"a quote is not closed in {text!r}"
-        raise _bad(reason)
+        raise _bad(f"a quote is not closed in {text!r}")
     pieces = _PIECE.findall(text)
     if not pieces:
-        reason = "a turn or a call is empty"
-        raise _bad(reason)
+        raise _bad("a turn or a call is empty")
     name, *pairs = pieces
     if offered and name not in offered:
-        reason = f"tool {name!r} is not offered; offered are {', '.join(sorted(offered))}"
-        raise _bad(reason)
+        raise _bad(f"tool {name!r} is not offered; offered are {', '.join(sorted(offered))}")
     declared = offered[name].parameters if offered else {}
     arguments = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals):
-            reason = f"{pair!r} is not key=value"
-            raise _bad(reason)
+            raise _bad(f"{pair!r} is not key=value")
         arguments[key] = _value(value.replace('"', ""), declared.get(key) or {})
     return ToolCall(name, arguments)
 

@@ -35,19 +35,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     try:
         seed = int(environment.get("SIMLLM_SEED") or defaults.seed)
     except ValueError:
-        msg = "SIMLLM_SEED must be a whole number"
-        raise SettingsError(msg) from None
+        raise SettingsError("SIMLLM_SEED must be a whole number") from None
     try:
         scale = float(environment.get("SIMLLM_SCALE") or defaults.scale)
     except ValueError:
         scale = -1.0
     if not (isfinite(scale) and scale >= 0):
-        msg = "SIMLLM_SCALE must be a number, 0 or more"
-        raise SettingsError(msg)
+        raise SettingsError("SIMLLM_SCALE must be a number, 0 or more")
     try:
         faults = parse_faults(environment.get("SIMLLM_FAULT", ""))
     except FaultError as error:
-        msg = f"SIMLLM_FAULT: {error}"
-        raise SettingsError(msg) from None
+        raise SettingsError(f"SIMLLM_FAULT: {error}") from None
     log = environment.get("SIMLLM_LOG")
     return Settings(seed, scale, faults, Path(log) if log else None)

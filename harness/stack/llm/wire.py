@@ -84,7 +84,7 @@ def stream_events(reply: Reply, *, with_usage: bool) -> tuple[bytes, tuple[bytes
 
 
 def error_body(error: RequestError) -> dict[str, Any]:
-    """Give a refusal as the API words it."""
+    """Give a refusal in the shape of the API's."""
     kind = {429: "requests", 500: "server_error"}.get(error.status, "invalid_request_error")
     return {
         "error": {

@@ -1,0 +1,172 @@
+"""One function per command: options in, exit code out."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness import provenance
+from harness.cli.judging import judge_run
+from harness.cli.running import UsageError, chosen, run_scenarios, scenario_names
+from harness.cli.terminal import print_verdicts
+from harness.prices import load_prices
+from harness.report import write_report
+from harness.runs import RunDirectory, open_run
+from harness.slo import load_slo
+from harness.stack.faults import FAULTS, NO_FAULT
+from harness.stack.supervisor import RunningStack, StackError, running_stack
+
+INTERRUPTED = 3
+_STACK = Path(".stack")
+
+
+def run(options: Namespace) -> int:
+    """Send load to a target and gather evidence."""
+    console = Console()
+    target = options.host.rstrip("/")
+    directory = _run(options, console, target, provenance.stack_of(target))
+    console.print(f"\nevidence: {_shown(directory.path)}")
+    console.print(f"next:     harness judge {_shown(directory.path)}", highlight=False)
+    return INTERRUPTED if directory.read_run().interrupted else 0
+
+
+def judge(options: Namespace) -> int:
+    """Judge a run by its own promises, or by others."""
+    directory = open_run(options.run)
+    verdicts = judge_run(
+        directory,
+        _own(options.slo, directory, "slo.yaml"),
+        _own(options.prices, directory, "prices.yaml"),
+    )
+    print_verdicts(verdicts, Console())
+    return int(verdicts["exit_code"])
+
+
+def report(options: Namespace) -> int:
+    """Draw the pages of a judged run."""
+    path = write_report(open_run(options.run).path)
+    Console().print(f"report: {_shown(path)}")
+    return 0
+
+
+def benchmark(options: Namespace) -> int:
+    """Start the embedded stack, run, judge and report, and stop the stack."""
+    console = Console()
+    fault = FAULTS[options.fault] if options.fault else NO_FAULT
+    # Bad promises, prices or scenarios are refused before anything is started.
+    load_slo(options.slo, scenario_names(options.scenarios))
+    load_prices(options.prices)
+    _asked(options)
+    if options.fault:
+        console.print(f"fault built in: {fault.says}")
+    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+        logs = Path(folder) / "logs"
+        console.print("starting the embedded stack")
+        try:
+            with running_stack(logs, _STACK / "documents", options.prices, fault) as stack:
+                _announce(stack, console)
+                directory = _run(options, console, stack.target, stack.stack, logs)
+        except KeyboardInterrupt:
+            console.print("interrupted before any load was sent; nothing is left running")
+            return INTERRUPTED
+    return _conclude(directory, console)
+
+
+def stack(options: Namespace) -> int:
+    """Keep the embedded stack up until Ctrl-C, and say how to use it."""
+    console = Console(highlight=False)
+    logs = _STACK / "logs"
+    load_prices(options.prices)
+    with running_stack(logs, _STACK / "documents", options.prices, port=options.port) as up:
+        provenance.write_stack(up.target, up.stack)
+        _announce(up, console)
+        console.print(
+            f"\n  logs      {logs}\n\nnow, in another terminal:\n\n"
+            f"  locust -f scenarios --headless -u 6 -r 6 -t 20s --host {up.target}\n"
+            f"  locust -f scenarios --host {up.target}          (web UI on port 8089)\n"
+            f"  harness run --host {up.target}\n\nCtrl-C stops it.",
+            soft_wrap=True,
+        )
+        try:
+            while all(service.process.poll() is None for service in up.services):
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            console.print("stopping")
+            return 0
+        finally:
+            provenance.STACK_FILE.unlink(missing_ok=True)
+        ended = next(s for s in up.services if s.process.poll() is not None)
+        raise StackError(f"{ended.name} ended by itself; see {ended.log}")
+
+
+def _asked(options: Namespace) -> tuple[str, ...]:
+    if options.duration and not re.fullmatch(r"[0-9]+(\.[0-9]+)?[smh]", options.duration):
+        raise UsageError(f"--duration {options.duration!r}: write it like 30s, 2m or 1h")
+    return chosen(tuple(options.scenario), scenario_names(options.scenarios))
+
+
+def _run(
+    options: Namespace,
+    console: Console,
+    target: str,
+    known: provenance.Stack,
+    logs: Path | None = None,
+) -> RunDirectory:
+    def keep_logs(directory: RunDirectory) -> None:
+        """Give the stack's logs their place in the run; the files stay open."""
+        if logs:
+            for log in logs.iterdir():
+                os.link(log, directory.logs / log.name)
+
+    begin = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - begin:5.0f} s[/dim]  {text}", highlight=False)
+
+    return run_scenarios(
+        target,
+        _asked(options),
+        folder=options.scenarios,
+        reports=options.reports,
+        slo_path=options.slo,
+        prices_path=options.prices,
+        stack=known,
+        duration=options.duration,
+        command=options.command_line,
+        say=say,
+        prepared=keep_logs,
+    )
+
+
+def _conclude(directory: RunDirectory, console: Console) -> int:
+    verdicts: dict[str, Any] = judge_run(
+        directory, directory.path / "slo.yaml", directory.path / "prices.yaml"
+    )
+    page = write_report(directory.path)
+    print_verdicts(verdicts, console)
+    console.print(f"\nreport: {_shown(page)}  (also reports/latest/report.html)", highlight=False)
+    return int(verdicts["exit_code"])
+
+
+def _announce(up: RunningStack, console: Console) -> None:
+    for name, where in (("target", up.target), ("LLM", up.llm), ("Langfuse", up.langfuse)):
+        part = next(p for p in up.stack.parts if p.name == name)
+        kind = "real" if part.real else "stand-in"
+        console.print(f"  {name:<9} {where}  ({kind}: {part.description})", highlight=False)
+
+
+def _own(given: Path | None, directory: RunDirectory, name: str) -> Path:
+    """The file given, or the run's own copy, or the one in this folder."""
+    own = directory.path / name
+    return given or (own if own.exists() else Path(name))
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)

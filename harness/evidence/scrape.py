@@ -1,0 +1,35 @@
+"""Read /metrics once, keep it as it came, and note how long it took."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+
+import httpx
+
+from harness.runs import Snapshot
+
+_TIMEOUT_SECONDS = 10.0
+_TEXT = "text/plain; version=0.0.4"
+
+
+def metrics_url(target: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Where a target's metrics are: METRICS_URL, or /metrics of the target."""
+    return environment.get("METRICS_URL") or f"{target.rstrip('/')}/metrics"
+
+
+def scrape(url: str) -> Snapshot:
+    """Read the metrics at an address; a snapshot without text says why there is none."""
+    at = time.time()
+    begin = time.perf_counter()
+    token = os.environ.get("TARGET_TOKEN")
+    headers = {"Accept": _TEXT} | ({"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        answer = httpx.get(url, headers=headers, timeout=_TIMEOUT_SECONDS, follow_redirects=True)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return Snapshot(at, time.perf_counter() - begin, None, f"{url} cannot be read: {error}")
+    seconds = time.perf_counter() - begin
+    if answer.status_code != httpx.codes.OK:
+        return Snapshot(at, seconds, None, f"{url} answered {answer.status_code}")
+    return Snapshot(at, seconds, answer.text)

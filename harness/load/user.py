@@ -1,0 +1,194 @@
+"""AgentUser: a Locust user that talks to an agent app and keeps every request as evidence."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from gevent import GreenletExit
+from gevent.local import local
+from locust import FastHttpUser, between
+from locust.exception import StopUser
+
+from harness.load import chat_api, clock
+from harness.load.arrivals import Arrivals
+from harness.load.chat_api import Answer
+from harness.load.prepare import Step, authorization
+from harness.load.questions import Deck, Question
+from harness.load.trace_context import headers, new_trace_id
+from harness.model import Outcome, Sample
+
+_due = local()
+
+
+class AgentUser(FastHttpUser):
+    """
+    One user of an agent app, or a whole stream of them.
+
+    In a closed loop (plain `locust -u N`) it is one user, who waits for each
+    answer. In an open loop (`harness run`) one instance per process starts a
+    journey at every intended start of `arrivals`, whatever the server does.
+    """
+
+    abstract = True
+    wait_time = between(0.5, 1.5)
+    network_timeout = 60.0
+    connection_timeout = 10.0
+    concurrency = 2000
+
+    arrivals: ClassVar[Arrivals | None] = None
+    prepare: ClassVar[Sequence[Step]] = ()
+    questions: ClassVar[Deck | None] = None
+
+    def __init__(self, environment: Any) -> None:
+        """Note when each task was due, since response time runs from there."""
+        super().__init__(environment)
+        wait_time: Callable[[], float] = self.wait_time
+        self._due: float | None = None
+
+        def timed() -> float:
+            pause = wait_time()
+            self._due = clock.now() + pause
+            return pause
+
+        self.wait_time = timed  # type: ignore[method-assign]
+
+    @classmethod
+    def scenario(cls) -> str:
+        """Name of the scenario: the class's own, in lower case with underscores."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    def on_start(self) -> None:
+        """Take up the share of this process; in an open loop, run the whole schedule."""
+        if self.questions is not None:
+            self.questions.split(*self.session.share)
+        if self.session.open_loop:
+            self.environment.harness_owner.run_schedule(self)
+            raise GreenletExit  # this user's work is done; Locust logs any other exception
+
+    @property
+    def session(self) -> Any:
+        """The load session of this process (harness.load.session.Session)."""
+        return self.environment.harness_session
+
+    def journey(self, intended: float) -> None:
+        """Run one task whose first request was due at the intended instant."""
+        _due.intended = intended
+        task = self.session.choose(self.tasks)
+        try:
+            task(self)
+        except StopUser:
+            self.session.stopping = True  # nothing is left to ask
+
+    def chat(
+        self, question: Question | str, *, stream: bool = False, session_id: str | None = None
+    ) -> Answer | None:
+        """
+        Ask one question and keep the request as a sample; None when it failed.
+
+        An answer that lacks what a right one contains is a bad answer.
+        """
+        asked = question if isinstance(question, Question) else Question(question)
+        trace_id = new_trace_id()
+        intended, start = self._start()
+        answer: Answer | None = None
+        outcome, status, detail = Outcome.CUT_OFF, None, "the load ended"
+        self.session.in_flight += 1
+        try:
+            answer, outcome, status, detail = self._request(
+                asked, trace_id, session_id, stream=stream
+            )
+        finally:
+            end = clock.now()
+            operation = "chat_stream" if stream else "chat"
+            self.session.record(
+                Sample(
+                    scenario=self.scenario(),
+                    operation=operation,
+                    trace_id=trace_id,
+                    intended_start=intended,
+                    start=start,
+                    end=end,
+                    outcome=outcome,
+                    first_token=answer.first_token if answer else None,
+                    http_status=status,
+                    input_tokens=answer.input_tokens if answer else None,
+                    output_tokens=answer.output_tokens if answer else None,
+                    llm_calls=answer.llm_calls if answer else None,
+                    tool_calls=answer.tool_calls if answer else None,
+                    detail=detail,
+                )
+            )
+            self.session.in_flight -= 1
+        return answer if outcome is Outcome.OK else None
+
+    def _start(self) -> tuple[float, float]:
+        """When the request was due, and now; later requests of a task are due at once."""
+        start = clock.now()
+        intended = getattr(_due, "intended", None) or self._due or start
+        _due.intended = self._due = None
+        return min(intended, start), start
+
+    def _request(
+        self, question: Question, trace_id: str, session_id: str | None, *, stream: bool
+    ) -> tuple[Answer | None, Outcome, int | None, str]:
+        path = chat_api.STREAM if stream else chat_api.CHAT
+        sent = {
+            **authorization(),
+            **headers(trace_id, self.session.run_id, self.session.label(self.scenario())),
+        }
+        started = clock.now()
+        with self.client.post(
+            path,
+            json=chat_api.question(question.text, session_id),
+            headers=sent,
+            name=path,
+            stream=stream,
+            catch_response=True,
+        ) as response:
+            answer, outcome, detail = self._read(response, question, stream=stream)
+            # Locust's own figure for a stream stops at the headers.
+            response.request_meta["response_time"] = 1000 * (clock.now() - started)
+            if outcome is Outcome.OK:
+                response.success()
+            else:
+                response.failure(f"{outcome}: {detail}")
+            return answer, outcome, response.status_code or None, detail
+
+    def _read(
+        self, response: Any, question: Question, *, stream: bool
+    ) -> tuple[Answer | None, Outcome, str]:
+        """Tell how a request ended, and what was answered."""
+        if response.status_code >= 400:
+            return None, Outcome.HTTP_ERROR, f"HTTP {response.status_code}"
+        try:
+            answer = _answer(response, stream=stream)
+        except Exception as error:  # noqa: BLE001 - whatever the socket does, the request is kept
+            return None, _failed(error), str(error)
+        if question.answer is not None and question.answer not in answer.text:
+            return answer, Outcome.BAD_ANSWER, f"the answer lacks {question.answer!r}"
+        return answer, Outcome.OK, ""
+
+
+def _answer(response: Any, *, stream: bool) -> Answer:
+    """Read the whole answer; raises whatever went wrong on the way."""
+    problem: Exception | None = response.request_meta["exception"]
+    if problem is not None:
+        raise problem
+    if stream:
+        return chat_api.read_stream(lambda: response.stream.readline(b"\n"), clock.now)
+    return chat_api.read_answer(response.content or b"")
+
+
+def _failed(problem: Exception) -> Outcome:
+    """Name the outcome of a request that got no good answer."""
+    if isinstance(problem, chat_api.BadAnswerError):
+        return Outcome.BAD_ANSWER
+    if isinstance(problem, TimeoutError):
+        return Outcome.TIMEOUT
+    if isinstance(problem, ConnectionRefusedError | socket.gaierror | ssl.SSLError):
+        return Outcome.REFUSED  # it never reached the server
+    return Outcome.BROKEN_STREAM

@@ -1,0 +1,105 @@
+"""What a run is made with: versions, machine, and which parts are real or stand in."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from harness.model import Part, Run
+from harness.runs import new_run_id
+
+STACK_FILE = Path(".stack/stack.json")
+_PACKAGES = (
+    "harness", "locust", "openai", "langfuse", "prometheus-client", "hdrhistogram", "fastapi",
+)  # fmt: skip
+
+
+def new_run(now: float, target: str, command: str, windows: tuple[str, ...], stack: Stack) -> Run:
+    """Describe a run that begins now."""
+    return Run(
+        id=new_run_id(now),
+        started=now,
+        target=target,
+        command=command,
+        parts=stack.parts,
+        versions=versions(),
+        machine=machine(),
+        expected_windows=windows,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that matter to the figures."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def machine() -> dict[str, str]:
+    """The machine that makes the load, in a few words; no names of hosts or people."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "cpus": str(os.cpu_count()),
+        "load_average": f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "not known",
+    }
+
+
+class Stack:
+    """What is known of the parts around a target, and the environment that reaches them."""
+
+    def __init__(self, parts: tuple[Part, ...], environment: Mapping[str, str]) -> None:
+        """Hold what is known."""
+        self.parts = parts
+        self.environment = dict(environment)
+
+
+def stack_of(target: str) -> Stack:
+    """
+    Look up the embedded stack that serves a target; else only the environment is known.
+
+    `harness stack` leaves a file that names its parts, so that a plain
+    `locust -f scenarios` against it knows where the traces are.
+    """
+    if STACK_FILE.exists():
+        fields = json.loads(STACK_FILE.read_text(encoding="utf-8"))
+        if fields["target"] == target.rstrip("/"):
+            parts = tuple(Part(**part) for part in fields["parts"])
+            return Stack(parts, fields["environment"])
+    configured = bool(os.environ.get("LANGFUSE_PUBLIC_KEY"))
+    where = langfuse_url(os.environ) if configured else "not configured"
+    return Stack(
+        (
+            Part("target", real=True, description=target),
+            Part("LLM", real=True, description="whatever the target is configured to use"),
+            Part("Langfuse", real=configured, description=where),
+        ),
+        {},
+    )
+
+
+def write_stack(target: str, stack: Stack) -> None:
+    """Leave the file that `stack_of` reads."""
+    STACK_FILE.parent.mkdir(exist_ok=True)
+    fields = {
+        "target": target,
+        "parts": [
+            {"name": p.name, "real": p.real, "description": p.description} for p in stack.parts
+        ],
+        "environment": stack.environment,
+    }
+    STACK_FILE.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+
+
+def langfuse_url(environment: Mapping[str, str]) -> str:
+    """Where Langfuse is, by its SDK's variables and their default."""
+    base = environment.get("LANGFUSE_BASE_URL") or environment.get("LANGFUSE_HOST")
+    return (base or "https://cloud.langfuse.com").rstrip("/")

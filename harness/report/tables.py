@@ -1,0 +1,196 @@
+"""
+The tables of the report as frames of plain numbers; how they look is decided elsewhere.
+
+A number that nobody knows is NaN, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.judge import statistics
+from harness.report.figures import number
+
+Document = Mapping[str, Any]
+
+_OBJECTIVES = (
+    "objective", "witness", "low", "high", "least", "most", "good", "events", "note", "asked",
+)  # fmt: skip
+_COUNTED = {
+    "requests": "requests",
+    "LLM calls": "llm_calls",
+    "tool calls": "tool_calls",
+    "input tokens": "input_tokens",
+    "output tokens": "output_tokens",
+    "cost": "cost_usd",
+}
+_TIME = "request time"
+
+
+def objectives(document: Document) -> pd.DataFrame:
+    """
+    Objectives by witnesses: a row for each answer of a witness.
+
+    `low` and `high` hold the quantile in seconds for a latency, else the value;
+    `good` is the share at or below a latency's bound; `least` and `most` are the
+    one-sided confidence limits on a share, as the judge uses them.
+    """
+    rows = []
+    for verdict in document["verdicts"]:
+        objective = verdict["objective"]
+        for m in verdict["measurements"]:
+            shown = m["quantile" if objective["indicator"]["kind"] == "latency" else "value"]
+            least, most = _limits(objective, m)
+            rows.append(
+                (
+                    objective["name"], m["witness"], *_ends(shown), least, most,
+                    *_ends(m["value"])[:1], m["events"], m["note"], m["asked"],
+                )
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(_OBJECTIVES)).astype(
+        {name: "float64" for name in ("low", "high", "least", "most", "good")}
+    )
+
+
+def quantiles(document: Document) -> pd.DataFrame:
+    """
+    Times side by side: a row for each window, witness and time, a column for each quantile.
+
+    Columns are pairs of a quantile and one of low, high (where the sample's
+    quantile lies), from and to (where the true one lies, 95 % confidence), in
+    seconds. Rows stand in the order of the document.
+    """
+    rows = [
+        {
+            **{name: q[name] for name in ("window", "witness", "time", "events", "quantile")},
+            **dict(zip(("low", "high"), _ends(q["value"]), strict=True)),
+            **dict(zip(("from", "to"), map(number, q["confidence"]), strict=True)),
+        }
+        for q in document["quantiles"]
+    ]
+    key = ["window", "witness", "time", "events"]
+    values = ["low", "high", "from", "to"]
+    long = pd.DataFrame(rows, columns=[*key, "quantile", *values])
+    long = long.astype(dict.fromkeys(values, "float64"))
+    wide = long.pivot(index=key, columns="quantile", values=values)
+    wide = wide.swaplevel(axis="columns").sort_index(axis="columns")
+    return wide.reindex(pd.MultiIndex.from_frame(long[key].drop_duplicates()))
+
+
+def accounts(document: Document, window: str) -> pd.DataFrame:
+    """Quantities by witnesses of one window: what each of them counted."""
+    own = [a for a in document["accounts"] if a["window"] == window]
+    frame = pd.DataFrame(
+        {a["witness"]: [number(a[field]) for field in _COUNTED.values()] for a in own},
+        index=list(_COUNTED),
+        dtype="float64",
+    )
+    for a in _agreements(document, window):
+        if a["about"] in (_TIME, "cost"):
+            for witness, value in zip(a["witnesses"], a["values"], strict=True):
+                if value is not None:
+                    frame.loc[a["about"], witness] = value
+    return frame.dropna(how="all", axis="index")
+
+
+def bounds(agreement: Mapping[str, Any]) -> pd.DataFrame:
+    """Client and server counts at each bucket bound (seconds), and whether they interleave."""
+    columns = ["bound", "client_low", "client_high", "server", "client_with_overhead", "holds"]
+    frame = pd.DataFrame(agreement["bounds"], columns=columns)
+    return frame.assign(bound=frame["bound"].astype("float64"))
+
+
+def costs(document: Document) -> pd.DataFrame:
+    """Tokens and USD of each window as Langfuse tells them, recomputed, and per request."""
+    own = {a["window"]: a for a in document["accounts"] if a["witness"] == "langfuse"}
+    fields = ("requests", "llm_calls", "input_tokens", "output_tokens", "cost_usd")
+    rows = [
+        [
+            number(own.get(w["name"], {}).get(field))
+            for field in (*fields, "recomputed_usd")
+        ]
+        for w in document["windows"]
+    ]
+    frame = pd.DataFrame(
+        rows,
+        index=[w["name"] for w in document["windows"]],
+        columns=[*fields, "recomputed_usd"],
+        dtype="float64",
+    )
+    per = frame["requests"].where(frame["requests"] > 0)
+    return frame.assign(
+        tokens_per_request=(frame["input_tokens"] + frame["output_tokens"]) / per,
+        usd_per_request=frame["cost_usd"] / per,
+    )
+
+
+def load(document: Document) -> pd.DataFrame:
+    """What the generator says of each window: arrivals, rates, losses, its own delays."""
+    client = {a["window"]: a for a in document["accounts"] if a["witness"] == "client"}
+    rows = [
+        {
+            **{name: w[name] for name in ("arrivals", "open_loop", "processes")},
+            **{
+                name: number(w[name])
+                for name in (
+                    "seconds", "planned", "requests", "warmup_requests",
+                    "offered_rate", "achieved_rate",
+                )
+            },
+            **{
+                name: number(client.get(w["name"], {}).get(name))
+                for name in ("unanswered", "unsent", "null_probe_p99")
+            },
+        }
+        for w in document["windows"]
+    ]  # fmt: skip
+    return pd.DataFrame(rows, index=[w["name"] for w in document["windows"]])
+
+
+def curve(document: Document, window: str) -> pd.DataFrame:
+    """
+    The percentile curve of one window, a row per quantile.
+
+    Columns `response` and `service` are the client's times (the upper edge of
+    the HDR cell), `lower` and `upper` the server's bucket, all in seconds.
+    """
+    columns = {
+        ("client", "response_time"): {"high": "response"},
+        ("client", "service_time"): {"high": "service"},
+        ("metrics", "request time"): {"low": "lower", "high": "upper"},
+    }
+    points: dict[float, dict[str, float | None]] = {}
+    for q in document["curve"]:
+        wanted = columns.get((q["witness"], q["time"]))
+        if q["window"] == window and wanted and q["value"] is not None:
+            point = points.setdefault(q["quantile"], {})
+            point.update({name: number(q["value"][end]) for end, name in wanted.items()})
+    frame = pd.DataFrame.from_dict(points, orient="index", dtype="float64")
+    return frame.reindex(columns=["response", "service", "lower", "upper"]).sort_index()
+
+
+def _agreements(document: Document, window: str) -> list[Mapping[str, Any]]:
+    return [a for a in document["agreements"] if a["window"] == window]
+
+
+def _ends(interval: Mapping[str, Any] | None) -> tuple[float | None, float | None]:
+    if interval is None:
+        return None, None
+    return number(interval["low"]), number(interval["high"])
+
+
+def _limits(
+    objective: Mapping[str, Any], m: Mapping[str, Any]
+) -> tuple[float | None, float | None]:
+    """Confidence limits on a share; None for anything else."""
+    low, high = _ends(m["value"])
+    if objective["indicator"]["kind"] not in ("latency", "ratio") or low is None or high is None:
+        return None, None
+    events, confidence = m["events"], objective["confidence"]
+    return (
+        statistics.share_at_least(round(low * events), events, confidence),
+        statistics.share_at_most(round(high * events), events, confidence),
+    )

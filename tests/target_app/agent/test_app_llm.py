@@ -1,0 +1,240 @@
+"""What goes over the wire to OpenAI and Azure, and what becomes of what comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+import respx
+
+from target_app.agent.llm import LLMError, OpenAILLM, make_client
+from target_app.agent.messages import Prompt, Reply, ToolCall, Usage
+from target_app.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+OPENAI = "http://llm.test/v1/chat/completions"
+PROMPT = Prompt(
+    [{"role": "user", "content": "q"}], [{"type": "function"}], {"traceparent": "00-a-b-01"}
+)
+USAGE = {
+    "prompt_tokens": 100,
+    "completion_tokens": 10,
+    "total_tokens": 110,
+    "prompt_tokens_details": {"cached_tokens": 20},
+    "completion_tokens_details": {"reasoning_tokens": 3},
+}
+
+
+def settings(root: Path, **more: Any) -> Settings:
+    return Settings(
+        data_root_path=root, openai_api_key="key-1", openai_base_url="http://llm.test/v1", **more
+    )
+
+
+def completion(message: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o-mini-2024-07-18",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "usage": USAGE,
+        **more,
+    }
+
+
+def chunk(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> dict[str, Any]:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    return {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "gpt-4o-mini-2024-07-18",
+        "choices": choices,
+        **more,
+    }
+
+
+def sse(*chunks: dict[str, Any]) -> httpx.Response:
+    text = "".join(f"data: {json.dumps(part)}\n\n" for part in chunks) + "data: [DONE]\n\n"
+    return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})
+
+
+async def ask(chosen: Settings, *, stream: bool = False) -> tuple[Reply, list[str]]:
+    tokens: list[str] = []
+
+    async def on_token(text: str) -> None:
+        tokens.append(text)
+
+    async with make_client(chosen) as client:
+        llm = OpenAILLM(client, chosen.model)
+        return await llm.call(PROMPT, on_token if stream else None), tokens
+
+
+async def test_openai_is_asked_as_its_api_wants_it(
+    tmp_path: Path, httpx2_mock: respx.Router
+) -> None:
+    route = httpx2_mock.post(OPENAI).respond(
+        json=completion({"role": "assistant", "content": "a"})
+    )
+
+    reply, _ = await ask(settings(tmp_path))
+
+    request = route.calls.last.request
+    assert json.loads(request.content) == {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": "q"}],
+        "tools": [{"type": "function"}],
+        "tool_choice": "auto",
+    }
+    assert request.headers["authorization"] == "Bearer key-1"
+    assert request.headers["traceparent"] == "00-a-b-01"
+    assert reply == Reply("a", (), Usage(80, 20, 7, 3), "gpt-4o-mini-2024-07-18")
+
+
+async def test_azure_is_asked_for_a_deployment(tmp_path: Path, httpx2_mock: respx.Router) -> None:
+    route = httpx2_mock.post(
+        "http://azure.test/openai/deployments/my-gpt/chat/completions",
+        params={"api-version": "2024-10-21"},
+    ).respond(json=completion({"role": "assistant", "content": "a"}))
+
+    reply, _ = await ask(
+        settings(
+            tmp_path,
+            azure_openai_endpoint="http://azure.test",
+            azure_openai_api_key="key-2",
+            azure_openai_deployment_name="my-gpt",
+        )
+    )
+
+    assert route.calls.last.request.headers["api-key"] == "key-2"
+    assert reply.content == "a"
+
+
+async def test_tool_calls_are_taken_from_a_whole_answer(
+    tmp_path: Path, httpx2_mock: respx.Router
+) -> None:
+    calls = [
+        {"id": "1", "type": "function", "function": {"name": "ls", "arguments": "{}"}},
+        {"id": "2", "type": "function", "function": {"name": "cat", "arguments": '{"path":"a"}'}},
+    ]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    httpx2_mock.post(OPENAI).respond(json=completion(message, usage=None))
+
+    reply, _ = await ask(settings(tmp_path))
+
+    assert reply == Reply(
+        "",
+        (ToolCall("1", "ls", "{}"), ToolCall("2", "cat", '{"path":"a"}')),
+        None,
+        "gpt-4o-mini-2024-07-18",
+    )
+
+
+async def test_a_streamed_answer_is_handed_over_piece_by_piece(
+    tmp_path: Path, httpx2_mock: respx.Router
+) -> None:
+    route = httpx2_mock.post(OPENAI).mock(
+        return_value=sse(
+            chunk({"role": "assistant", "content": ""}),
+            chunk({"content": "Hel"}),
+            chunk({"content": "lo"}),
+            chunk({}, "stop"),
+            chunk(None, usage=USAGE),
+        )
+    )
+
+    reply, tokens = await ask(settings(tmp_path), stream=True)
+
+    sent = json.loads(route.calls.last.request.content)
+    assert (sent["stream"], sent["stream_options"]) == (True, {"include_usage": True})
+    assert tokens == ["Hel", "lo"]
+    assert reply == Reply("Hello", (), Usage(80, 20, 7, 3), "gpt-4o-mini-2024-07-18")
+
+
+async def test_streamed_tool_calls_are_put_together(
+    tmp_path: Path, httpx2_mock: respx.Router
+) -> None:
+    def part(index: int, arguments: str, **begin: str) -> dict[str, Any]:
+        function = {"arguments": arguments} | ({"name": begin["name"]} if begin else {})
+        call: dict[str, Any] = {"index": index, "function": function}
+        return chunk({"tool_calls": [call | ({"id": begin["id"]} if begin else {})]})
+
+    httpx2_mock.post(OPENAI).mock(
+        return_value=sse(
+            part(0, "", id="1", name="ls"),
+            part(1, "", id="2", name="cat"),
+            part(1, '{"path":'),
+            part(0, "{}"),
+            part(1, '"a"}'),
+            chunk({}, "tool_calls"),
+        )
+    )
+
+    reply, tokens = await ask(settings(tmp_path), stream=True)
+
+    assert tokens == []
+    assert reply.tool_calls == (ToolCall("1", "ls", "{}"), ToolCall("2", "cat", '{"path":"a"}'))
+    assert reply.usage is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "status"),
+    [
+        pytest.param(httpx.Response(500), "http_error", 500, id="server error"),
+        pytest.param(httpx.Response(401), "http_error", 401, id="wrong key"),
+        pytest.param(httpx.Response(429), "rate_limit", 429, id="too many calls"),
+        pytest.param(httpx2.ReadTimeout("slow"), "timeout", None, id="no answer in time"),
+        pytest.param(httpx2.ConnectError("down"), "unreachable", None, id="nobody there"),
+        pytest.param(
+            httpx.Response(200, json=completion({}, choices=[])),
+            "broken_answer",
+            None,
+            id="no choices",
+        ),
+        pytest.param(
+            httpx.Response(200, text="{", headers={"content-type": "application/json"}),
+            "broken_answer",
+            None,
+            id="half an object",
+        ),
+    ],
+)
+async def test_a_failed_call_says_how_and_is_made_once(
+    tmp_path: Path,
+    httpx2_mock: respx.Router,
+    answer: httpx.Response | Exception,
+    kind: str,
+    status: int | None,
+) -> None:
+    route = httpx2_mock.post(OPENAI).mock(side_effect=[answer])
+
+    with pytest.raises(LLMError) as failed:
+        await ask(settings(tmp_path))
+
+    assert (failed.value.kind, failed.value.status) == (kind, status)
+    assert route.call_count == 1
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param([chunk({"content": "Hel"})], id="no finish reason"),
+        pytest.param([], id="nothing at all"),
+    ],
+)
+async def test_a_stream_that_ends_early_is_no_answer(
+    tmp_path: Path, httpx2_mock: respx.Router, chunks: Sequence[dict[str, Any]]
+) -> None:
+    httpx2_mock.post(OPENAI).mock(return_value=sse(*chunks))
+
+    with pytest.raises(LLMError) as failed:
+        await ask(settings(tmp_path), stream=True)
+
+    assert failed.value.kind == "broken_answer"

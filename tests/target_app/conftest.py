@@ -1,0 +1,74 @@
+"""A small folder of documents, and the app started on it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from target_app.agent.messages import ToolCall
+from target_app.main import create_app
+from target_app.services import Edges
+from target_app.settings import Settings
+from tests.target_app.scripted import HOUR_NS, RunningApp, ScriptedLLM, Start
+
+_keys = itertools.count()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    """Make a folder with a secret beside it, which no tool may ever show."""
+    root = tmp_path / "documents"
+    (root / "teams").mkdir(parents=True)
+    (root / "readme.md").write_text("alpha\nbeta\ngamma\n")
+    (root / "teams" / "blue.txt").write_text("Blue keeps alpha running\n")
+    (root / "teams" / "red.txt").write_text("Red ships beta\n")
+    (tmp_path / "secret.txt").write_text("the secret\n")
+    return root
+
+
+@pytest.fixture
+def start(documents: Path) -> Start:
+    """Start the app with an LLM and settings of the test's choice."""
+
+    @asynccontextmanager
+    async def started(
+        *turns: Sequence[ToolCall] | str | Exception, llm: Any = None, **settings: Any
+    ) -> AsyncIterator[RunningApp]:
+        spans = InMemorySpanExporter()
+        chosen = {
+            "data_root_path": documents,
+            "openai_api_key": "unused",
+            "cache_management_enabled": True,
+            # The tracing library keeps one client a key for as long as the process lives.
+            "langfuse_public_key": f"pk-{next(_keys)}",
+            "langfuse_secret_key": "sk",
+            **settings,
+        }
+        edges = Edges(
+            llm=llm or ScriptedLLM(list(turns)),
+            span_exporter=spans,
+            # An hour late, every file was written long enough ago to be remembered.
+            wall_clock_ns=lambda: time.time_ns() + HOUR_NS,
+        )
+        app = create_app(Settings(**chosen), edges)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://app") as client,
+        ):
+            yield RunningApp(app, client, spans)
+
+    return started

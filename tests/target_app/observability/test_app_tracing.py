@@ -1,0 +1,255 @@
+"""The spans that really leave the app, one trace a chat."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from target_app.agent.llm import LLMError
+from target_app.agent.messages import Reply
+from tests.target_app.scripted import ScriptedLLM, Start, call
+
+pytestmark = pytest.mark.anyio
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = "b7ad6b7169203331"
+HEADERS = {
+    "traceparent": f"00-{TRACE}-{PARENT}-01",
+    "baggage": "run=r1,scenario=warm_cache",
+}
+
+
+class Seen:
+    """An exported span, its attributes without their prefixes, JSON taken apart."""
+
+    def __init__(self, span: Any) -> None:
+        self.span = span
+        self.name = span.name
+        self.id = f"{span.context.span_id:016x}"
+        self.trace_id = f"{span.context.trace_id:032x}"
+        self.parent_id = f"{span.parent.span_id:016x}" if span.parent else None
+
+    def __getitem__(self, key: str) -> Any:
+        value = self.span.attributes[key]
+        if isinstance(value, str) and value[:1] in {"{", "["}:
+            return json.loads(value)
+        return value
+
+    def get(self, key: str) -> Any:
+        return self[key] if key in self.span.attributes else None
+
+
+def seen(app: Any) -> list[Seen]:
+    app.app.state.services.tracing._client.flush()
+    return [Seen(span) for span in app.spans.get_finished_spans()]
+
+
+async def test_a_chat_is_one_trace_in_the_callers(start: Start) -> None:
+    turns = [[call("grep", pattern="alpha"), call("ls")], "done"]
+    async with start(*turns, langfuse_enabled=True) as app:
+        await app.ask("where is alpha?", session_id="s1", headers=HEADERS)
+        spans = seen(app)
+
+    tree = {span.id: span for span in spans}
+    paths = []
+    for span in spans:
+        names, at = [], span
+        while at is not None:
+            names.append(at.name)
+            at = tree.get(at.parent_id or "")
+        paths.append(" < ".join(names))
+    assert sorted(paths) == sorted(
+        [
+            "chat",
+            "iteration 1 < chat",
+            "llm < iteration 1 < chat",
+            "tool-execution < iteration 1 < chat",
+            "grep < tool-execution < iteration 1 < chat",
+            "ls < tool-execution < iteration 1 < chat",
+            "iteration 2 < chat",
+            "llm < iteration 2 < chat",
+        ]
+    )
+    assert {span.trace_id for span in spans} == {TRACE}
+    assert {span["langfuse.trace.tags"] for span in spans} == {("run:r1", "scenario:warm_cache")}
+    assert {span["session.id"] for span in spans} == {"s1"}
+
+
+async def test_the_root_is_marked_as_root_though_it_has_the_callers_parent(start: Start) -> None:
+    async with start("done", langfuse_enabled=True) as app:
+        await app.ask(headers=HEADERS)
+        spans = seen(app)
+
+    roots = [span for span in spans if span.get("langfuse.internal.is_app_root")]
+    assert [(root.name, root.parent_id) for root in roots] == [("chat", PARENT)]
+    assert roots[0]["langfuse.observation.type"] == "agent"
+
+
+async def test_without_a_caller_the_trace_begins_here(start: Start) -> None:
+    async with start("done", "done", langfuse_enabled=True) as app:
+        await app.ask()
+        await app.ask()
+        spans = seen(app)
+
+    roots = [span for span in spans if span.name == "chat"]
+    assert [root.parent_id for root in roots] == [None, None]
+    assert roots[0].trace_id != roots[1].trace_id
+    assert roots[0].get("langfuse.trace.tags") is None
+
+
+async def test_what_each_observation_says(start: Start) -> None:
+    llm = ScriptedLLM([[call("cat", path="readme.md")], "It is alpha."])
+    async with start(
+        llm=llm,
+        langfuse_enabled=True,
+        langfuse_environment="bench",
+        langfuse_release="r7",
+    ) as app:
+        await app.ask("what is first?", headers=HEADERS)
+        spans = seen(app)
+
+    by_name = {span.name: span for span in spans}
+    chat, cat, llm_span = by_name["chat"], by_name["cat"], by_name["llm"]
+    output = chat["langfuse.observation.output"]
+    assert output.pop("duration_seconds") > 0
+    assert output == {
+        "answer": "It is alpha.",
+        "ending": "success",
+        "iterations": 2,
+        "tokens": 220,
+    }
+    assert chat["langfuse.observation.input"] == "what is first?"
+    assert (chat["langfuse.environment"], chat["langfuse.release"]) == ("bench", "r7")
+    output = cat["langfuse.observation.output"]
+    assert output.pop("duration_seconds") > 0
+    assert output == {"success": True, "output_length": 16, "cache_hit": False, "return_code": 0}
+    assert cat["langfuse.observation.input"] == {"path": "readme.md"}
+    assert llm_span["langfuse.observation.model.name"] == "scripted-1"
+    assert llm_span["langfuse.observation.usage_details"] == {
+        "input": 80,
+        "input_cached_tokens": 20,
+        "output": 7,
+        "output_reasoning_tokens": 3,
+        "total": 110,
+    }
+    assert llm_span["langfuse.observation.output"] == {"content": "It is alpha.", "tool_calls": []}
+    assert llm_span.get("langfuse.observation.completion_start_time") is None
+
+
+async def test_the_llm_is_told_the_trace_it_is_called_in(start: Start) -> None:
+    llm = ScriptedLLM(["done"])
+    async with start(llm=llm, langfuse_enabled=True) as app:
+        await app.ask(headers=HEADERS)
+        generation = next(span for span in seen(app) if span.name == "llm")
+
+    assert llm.prompts[0].headers == {"traceparent": f"00-{TRACE}-{generation.id}-01"}
+
+
+async def test_a_streamed_chat_notes_the_first_token(start: Start) -> None:
+    async with start("two words", langfuse_enabled=True) as app:
+        await app.stream()
+        generation = next(span for span in seen(app) if span.name == "llm")
+
+    assert generation["langfuse.observation.completion_start_time"].startswith('"20')
+
+
+async def test_long_contents_are_cut(start: Start) -> None:
+    async with start("y" * 5000, langfuse_enabled=True) as app:
+        await app.ask("x" * 4000)
+        by_name = {span.name: span for span in seen(app)}
+
+    cut = "x" * 1000 + "... (4000 characters)"
+    assert by_name["chat"]["langfuse.observation.input"] == cut
+    assert by_name["llm"]["langfuse.observation.input"][-1]["content"] == cut
+    assert by_name["llm"]["langfuse.observation.output"]["content"] == (
+        "y" * 1000 + "... (5000 characters)"
+    )
+
+
+async def test_errors_set_the_level(start: Start) -> None:
+    turns = [[call("cat", path="../secret.txt")], LLMError("timeout", "too slow")]
+    async with start(*turns, langfuse_enabled=True) as app:
+        await app.ask()
+        spans = seen(app)
+
+    failed = {
+        span.name: span["langfuse.observation.status_message"]
+        for span in spans
+        if span.get("langfuse.observation.level") == "ERROR"
+    }
+    assert failed == {
+        "cat": "'..' is not allowed in a path",
+        "llm": "too slow",
+        "chat": "too slow",
+    }
+
+
+async def test_usage_that_is_missing_stays_missing(start: Start) -> None:
+    async with start(llm=ScriptedLLM(["done"], usage=None), langfuse_enabled=True) as app:
+        await app.ask()
+        generation = next(span for span in seen(app) if span.name == "llm")
+
+    assert generation.get("langfuse.observation.usage_details") is None
+
+
+async def test_a_sample_rate_of_zero_sends_nothing(start: Start) -> None:
+    async with start("done", langfuse_enabled=True, langfuse_sample_rate=0.0) as app:
+        answer = await app.ask(headers=HEADERS)
+
+        assert (answer.status_code, seen(app)) == (200, [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        pytest.param({}, "tracing is off: LANGFUSE_ENABLED is not true", id="not wanted"),
+        pytest.param(
+            {"langfuse_enabled": True, "langfuse_secret_key": None},
+            "tracing is off: LANGFUSE_ENABLED is true, but LANGFUSE_PUBLIC_KEY or "
+            "LANGFUSE_SECRET_KEY is missing",
+            id="no key",
+        ),
+    ],
+)
+async def test_without_tracing_the_app_runs_the_same(
+    start: Start, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], line: str
+) -> None:
+    llm = ScriptedLLM([[call("ls")], "done"])
+    with caplog.at_level(logging.INFO, logger="target_app"):
+        async with start(llm=llm, **settings) as app:
+            answer = await app.ask(headers=HEADERS)
+
+    assert (answer.status_code, answer.json()["response"]) == (200, "done")
+    assert caplog.messages == [line]
+    assert app.spans.get_finished_spans() == ()
+    assert llm.prompts[0].headers == {"traceparent": HEADERS["traceparent"]}
+
+
+async def test_concurrent_chats_do_not_mix(start: Start) -> None:
+    class Echo:
+        async def call(self, prompt: Any, on_token: Any) -> Reply:
+            await asyncio.sleep(0)
+            told = [m for m in prompt.messages if m["role"] == "tool"]
+            if not told:
+                return Reply("", (call("ls"), call("find")), None, "m")
+            return Reply("done", (), None, "m")
+
+    async with start(llm=Echo(), langfuse_enabled=True) as app:
+        await asyncio.gather(
+            *(
+                app.ask(
+                    session_id=f"s{n}",
+                    headers={"traceparent": f"00-{n + 1:032x}-{PARENT}-01"},
+                )
+                for n in range(8)
+            )
+        )
+        spans = seen(app)
+
+    sessions = {(span.trace_id, span["session.id"]) for span in spans}
+    assert sessions == {(f"{n + 1:032x}", f"s{n}") for n in range(8)}
+    assert len(spans) == 8 * 8

@@ -1,0 +1,138 @@
+"""Settings come from the environment; a wrong one is named in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from target_app.settings import Settings, SettingsError, load_settings
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.delenv("LANGFUSE_BASE_URL", raising=False)
+    monkeypatch.setenv("DATA_ROOT_PATH", str(tmp_path))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    return monkeypatch
+
+
+def test_the_defaults(environment: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+
+    assert (settings.host, settings.model, settings.uses_azure) == (
+        "127.0.0.1",
+        "gpt-4o-mini",
+        False,
+    )
+    assert (settings.max_tool_iterations, settings.max_concurrent_tools) == (10, 5)
+    assert settings.prometheus_exclude_paths == ("/health", "/metrics")
+    assert (settings.langfuse_enabled, settings.cache_management_enabled) == (False, False)
+
+
+def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PROMETHEUS_BUCKETS", "0.3, 7")
+    environment.setenv("PROMETHEUS_EXCLUDE_PATHS", "/health,/metrics,/docs")
+
+    settings = load_settings()
+
+    assert settings.prometheus_buckets == (0.3, 7.0)
+    assert settings.prometheus_exclude_paths == ("/health", "/metrics", "/docs")
+
+
+def test_azure_is_chosen_by_its_endpoint(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AZURE_OPENAI_ENDPOINT", "https://azure.test")
+    environment.setenv("AZURE_OPENAI_API_KEY", "key")
+    environment.setenv("AZURE_OPENAI_DEPLOYMENT_NAME", "my-gpt")
+
+    settings = load_settings()
+
+    assert (settings.uses_azure, settings.model) == (True, "my-gpt")
+
+
+@pytest.mark.parametrize("name", ["LANGFUSE_HOST", "LANGFUSE_BASE_URL"])
+def test_langfuse_is_found_under_either_name(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.setenv(name, "http://langfuse.test")
+
+    assert load_settings().langfuse_host == "http://langfuse.test"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        pytest.param(
+            "DATA_ROOT_PATH",
+            "/no/such",
+            "DATA_ROOT_PATH: no such folder: /no/such",
+            id="no folder",
+        ),
+        pytest.param(
+            "OPENAI_API_KEY",
+            "",
+            "OPENAI_API_KEY: needed, unless AZURE_OPENAI_ENDPOINT is set",
+            id="no key",
+        ),
+        pytest.param(
+            "AZURE_OPENAI_ENDPOINT",
+            "https://azure.test",
+            "AZURE_OPENAI_API_KEY: needed because AZURE_OPENAI_ENDPOINT is set",
+            id="no Azure key",
+        ),
+        pytest.param(
+            "MAX_TOOL_ITERATIONS",
+            "0",
+            "MAX_TOOL_ITERATIONS: Input should be greater than or equal to 1",
+            id="too small",
+        ),
+        pytest.param(
+            "COMMAND_TIMEOUT",
+            "soon",
+            "COMMAND_TIMEOUT: Input should be a valid number, unable to parse string as a number",
+            id="no number",
+        ),
+        pytest.param(
+            "PROMETHEUS_BUCKETS",
+            "0.1,fast",
+            "PROMETHEUS_BUCKETS: seconds separated by commas are wanted, such as 0.01,0.05; "
+            "got '0.1,fast'",
+            id="no seconds",
+        ),
+        pytest.param(
+            "PROMETHEUS_BUCKETS",
+            "0.1,-1",
+            "PROMETHEUS_BUCKETS: every edge must be a number of seconds above 0; got -1.0",
+            id="an edge no duration has",
+        ),
+        pytest.param(
+            "LANGFUSE_SAMPLE_RATE",
+            "2",
+            "LANGFUSE_SAMPLE_RATE: Input should be less than or equal to 1",
+            id="more than all",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    environment: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    environment.setenv(name, value)
+
+    with pytest.raises(SettingsError) as wrong:
+        load_settings()
+
+    assert str(wrong.value) == message
+
+
+def test_every_wrong_setting_has_its_line_and_no_secret_is_shown(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("PORT", "70000")
+    environment.setenv("MAX_FILE_SIZE", "sk-secret")
+
+    with pytest.raises(SettingsError) as wrong:
+        load_settings()
+
+    lines = str(wrong.value).split("\n")
+    assert [line.split(":")[0] for line in lines] == ["PORT", "MAX_FILE_SIZE"]
+    assert "sk-secret" not in str(wrong.value)
