@@ -7,6 +7,7 @@ import re
 import tempfile
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,21 @@ def benchmark(options: Namespace) -> int:
     _asked(options)
     if options.fault:
         console.print(f"fault built in: {fault.says}")
-    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
-        logs = Path(folder) / "logs"
+    options.reports.mkdir(parents=True, exist_ok=True)
+    # Beside the runs, since a log can only be linked within one file system.
+    with tempfile.TemporaryDirectory(prefix=".stack-", dir=options.reports) as folder:
+        logs = Path(folder)
         console.print("starting the embedded stack")
         try:
             with running_stack(logs, _STACK / "documents", options.prices, fault) as stack:
                 _announce(stack, console)
-                directory = _run(options, console, stack.target, stack.stack, logs)
+
+                def prepared(directory: RunDirectory) -> None:
+                    _keep_logs(logs, directory)
+                    if fault.loses:
+                        stack.lose(fault.loses)
+
+                directory = _run(options, console, stack.target, stack.stack, prepared)
         except KeyboardInterrupt:
             console.print("interrupted before any load was sent; nothing is left running")
             return INTERRUPTED
@@ -117,14 +126,8 @@ def _run(
     console: Console,
     target: str,
     known: provenance.Stack,
-    logs: Path | None = None,
+    prepared: Callable[[RunDirectory], None] = lambda _: None,
 ) -> RunDirectory:
-    def keep_logs(directory: RunDirectory) -> None:
-        """Give the stack's logs their place in the run; the files stay open."""
-        if logs:
-            for log in logs.iterdir():
-                os.link(log, directory.logs / log.name)
-
     begin = time.monotonic()
 
     def say(text: str) -> None:
@@ -141,8 +144,14 @@ def _run(
         duration=options.duration,
         command=options.command_line,
         say=say,
-        prepared=keep_logs,
+        prepared=prepared,
     )
+
+
+def _keep_logs(logs: Path, directory: RunDirectory) -> None:
+    """Give the stack's logs their place in the run, while they are still written."""
+    for log in logs.iterdir():
+        os.link(log, directory.logs / log.name)
 
 
 def _conclude(directory: RunDirectory, console: Console) -> int:

@@ -220,8 +220,8 @@ def _overall(
         return Status.INCONCLUSIVE, "Inconclusive: no objective is marked as a gate."
     lost = [a for a in agreements if a.finding is Finding.UNACCOUNTED_TIME]
     tail = f" But in {lost[0].window}, {lost[0].reason}." if lost else ""
-    tracked = [v for v in verdicts if not v.objective.gate and v.status is not Status.MET]
-    if tracked:
-        tail += f" Tracked and not met: {', '.join(v.objective.name for v in tracked)}."
+    for status in (Status.MISSED, Status.INCONCLUSIVE):
+        names = [v.objective.name for v in verdicts if v.status is status]
+        tail += f" Tracked and {status}: {', '.join(names)}." if names else ""
     agree = "the witnesses agree" if not lost else "the counts agree"
     return Status.MET, f"Met: all {len(gates)} gates are kept, and {agree}.{tail}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 from harness.report import figures
 
 _WIDTH, _HEIGHT = 560.0, 330.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 30.0, 44.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 14.0, 30.0, 44.0
 _NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 _STEPS = (1, 2, 2.5, 5, 10)
 
@@ -58,15 +58,15 @@ def percentile_plot(title: str, curve: pd.DataFrame, limits: Sequence[tuple[str,
         _line(axes, curve["service"], "service"),
         _line(axes, curve["response"], "response"),
         *_limits(axes, limits),
-        '<line class="guide" x1="0" x2="0" '
-        f'y1="{_TOP:g}" y2="{_HEIGHT - _BOTTOM:g}" hidden=""/>',
+        f'<line class="guide" x1="0" x2="0" y1="{_TOP:g}" y2="{_HEIGHT - _BOTTOM:g}" hidden=""/>',
     ]
     label = f"Percentile plot of {title}: {_in_words(curve)}"
-    return Markup(
-        f'<svg class="plot" role="img" aria-label="{escape(label)}" '
-        f'viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" data-points="{escape(_points(axes, curve))}">'
-        f"{''.join(body)}</svg>"
-    )
+    attributes = {
+        "class": "plot",
+        "viewBox": f"0 0 {_WIDTH:g} {_HEIGHT:g}",
+        "data-points": _points(axes, curve),
+    }
+    return _image(label, attributes, body)
 
 
 def interval_chart(
@@ -94,16 +94,26 @@ def interval_chart(
     height = _ROW * len(seen) + 4
     at = x(target)
     start, end = (at, x(high)) if at_least else (x(low), at)
+    width = max(0.0, end - start)
     parts = [
-        f'<rect class="promised" x="{start:g}" y="0" width="{max(0, end - start):g}" '
-        f'height="{height:g}"/>',
+        f'<rect class="promised" x="{start:g}" y="0" width="{width:g}" height="{height:g}"/>',
         *(_witness_row(s, 2 + _ROW * (i + 0.5), x) for i, s in enumerate(seen)),
         f'<line class="target" x1="{at:g}" x2="{at:g}" y1="0" y2="{height:g}"/>',
     ]
-    return Markup(
-        f'<svg class="intervals" role="img" aria-label="{escape(label)}" width="{_WIDE:g}" '
-        f'height="{height:g}" viewBox="0 0 {_WIDE:g} {height:g}">{"".join(parts)}</svg>'
-    )
+    attributes = {
+        "class": "intervals",
+        "width": f"{_WIDE:g}",
+        "height": f"{height:g}",
+        "viewBox": f"0 0 {_WIDE:g} {height:g}",
+    }
+    return _image(label, attributes, parts)
+
+
+def _image(label: str, attributes: Mapping[str, str], parts: Sequence[str]) -> str:
+    """Put a drawing together; text that others wrote was escaped where it entered the parts."""
+    written = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items())
+    whole = f'<svg role="img" aria-label="{escape(label)}"{written}>{"".join(parts)}</svg>'
+    return Markup(whole)  # noqa: S704  # made of numbers, our own tags and escaped text
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +202,9 @@ def _line(axes: _Axes, times: pd.Series[float], name: str) -> str:
     known = times.dropna()
     if known.empty:
         return ""
-    points = [f"{axes.x(float(q)):g},{axes.y(float(v)):g}" for q, v in known.items()]
+    points = [
+        f"{axes.x(float(q)):g},{axes.y(v):g}" for q, v in zip(known.index, known, strict=True)
+    ]
     return f'<polyline class="{name}" points="{" ".join(points)}"/>'
 
 
@@ -202,16 +214,20 @@ def _limits(axes: _Axes, limits: Sequence[tuple[str, float]]) -> list[str]:
     beyond = []
     right = _WIDTH - _RIGHT
     for name, bound in limits:
-        text = escape(f"{name}: {figures.seconds(bound)}")
+        text = escape(name)
         if bound > axes.top:
             beyond.append(f"{text} ↑")
             continue
         y = axes.y(bound)
         parts.append(f'<line class="limit" x1="{_LEFT:g}" x2="{right:g}" y1="{y:g}" y2="{y:g}"/>')
-        parts.append(f'<text class="limit-name" x="{_LEFT + 6:g}" y="{y - 5:g}">{text}</text>')
+        # The curve is low on the left and high on the right: the name goes where it is not.
+        low = bound < axes.top / 2
+        x, anchor = (right - 6, _END) if low else (_LEFT + 6, "")
+        parts.append(f'<text class="limit-name" x="{x:g}" y="{y - 5:g}" {anchor}>{text}</text>')
     if beyond:
+        names = ", ".join(beyond)
         parts.append(
-            f'<text class="limit-name" x="{_LEFT + 6:g}" y="{_TOP - 10:g}">{", ".join(beyond)}</text>'
+            f'<text class="limit-name" x="{_LEFT + 6:g}" y="{_TOP - 10:g}">{names}</text>'
         )
     return parts
 
@@ -220,14 +236,15 @@ def _points(axes: _Axes, curve: pd.DataFrame) -> str:
     """What hovering shows: where each quantile lies, and its numbers in words."""
     return json.dumps(
         [
-            [axes.x(float(str(q))), f"{figures.percent(float(str(q)))}: {_words_at(row)}"]
-            for q, row in curve.iterrows()
+            [axes.x(float(q)), f"{figures.percent(float(q))}: {_words_at(curve, q)}"]
+            for q in curve.index
         ],
         ensure_ascii=False,
     )
 
 
-def _words_at(row: pd.Series[float]) -> str:
+def _words_at(curve: pd.DataFrame, quantile: float) -> str:
+    row = curve.loc[[quantile]].iloc[0]
     parts = []
     for column, name in (("response", "client response"), ("service", "service")):
         value = figures.number(row[column])
@@ -241,13 +258,17 @@ def _words_at(row: pd.Series[float]) -> str:
 
 def _in_words(curve: pd.DataFrame) -> str:
     shown = [q for q in (0.5, 0.95, 0.99) if q in curve.index]
-    return "; ".join(f"p{100 * q:g} {_words_at(curve.loc[q])}" for q in shown)
+    return "; ".join(f"p{100 * q:g} {_words_at(curve, q)}" for q in shown)
 
 
 def _witness_row(seen: Seen, y: float, x: Callable[[float], float]) -> str:
-    initial = f'<text class="initial" x="0" y="{y + 3.5:g}">{escape(seen.witness[:1].upper())}</text>'
+    initial = (
+        f'<text class="initial" x="0" y="{y + 3.5:g}">{escape(seen.witness[:1].upper())}</text>'
+    )
     if seen.low is None or seen.high is None:
-        return f'{initial}<text class="initial" x="{_INDENT:g}" y="{y + 3.5:g}">{figures.DASH}</text>'
+        return (
+            f'{initial}<text class="initial" x="{_INDENT:g}" y="{y + 3.5:g}">{figures.DASH}</text>'
+        )
     parts = [initial]
     if seen.least is not None and seen.most is not None:
         parts.append(_segment("whisker", x(seen.least), x(seen.most), y))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
-DASH = "–"
+DASH = "\N{EN DASH}"
 _MINUTE = 60.0
 # An HDR cell with three significant digits is this narrow: one number says it all.
 _ONE_CELL = 0.002
+# Between a number and its unit, as in 5s and 80%.
+_GLUED = re.compile(r"(?<=\d)(?=[a-z%])")
 
 
 def number(value: object) -> float | None:
@@ -27,7 +30,7 @@ def seconds(value: float | None) -> str:
     if math.isinf(value):
         return "∞"
     if value < 0:
-        return f"−{seconds(-value)}"
+        return f"\N{MINUS SIGN}{seconds(-value)}"
     thousandths = _trimmed(value * 1000, 0 if value >= 0.01 else 2)
     if value < 1 and thousandths != "1000":
         return f"{thousandths} ms"
@@ -110,9 +113,11 @@ def measured(measurement: Mapping[str, Any], indicator: Mapping[str, Any]) -> st
     return span(number(of["low"]), number(of["high"]), indicator["kind"], indicator["unit"])
 
 
-def promise(text: str) -> str:
-    """Write a promise with the signs of mathematics."""
-    return text.replace("<=", "≤").replace(">=", "≥")
+def promise(objective: Mapping[str, Any]) -> str:
+    """Write what was promised with the signs of mathematics, spaces and its currency."""
+    text = objective["promise"].replace("<=", "≤").replace(">=", "≥")
+    spaced = _GLUED.sub(" ", text)
+    return f"{spaced} USD" if objective["indicator"]["unit"] == "USD" else spaced
 
 
 def _one(value: float | None, kind: str, unit: str) -> str:

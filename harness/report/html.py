@@ -22,6 +22,7 @@ _TIMES = {
     "request time": "request time",
     "trace_latency": "trace",
 }
+_PLURALS = {"contradiction": "contradictions"}
 _MARKS = {"agree": "=", "contradiction": "≠", "unaccounted time": "+", "not comparable": "?"}
 
 
@@ -47,7 +48,6 @@ def _environment() -> Environment:
         "rate": figures.rate,
     }
     environment.filters.update({name: _of_any(write) for name, write in shown.items()})
-    environment.filters["promise"] = figures.promise
     environment.filters["span"] = _span
     environment.filters["mark"] = _MARKS.__getitem__
     return environment
@@ -68,12 +68,14 @@ def _view(document: tables.Document) -> dict[str, Any]:
     verdicts = by_gravity(document["verdicts"])
     answers = tables.objectives(document)
     objectives = [_objective(v, answers) for v in verdicts]
-    headline, _, rest = document["sentence"].partition(". ")
+    first, stop, rest = document["sentence"].partition(". ")
+    word, colon, headline = f"{first}{stop}".strip().partition(": ")
     costs = tables.costs(document)
     return {
         "document": document,
         "run": run,
-        "headline": f"{headline}." if rest else headline,
+        "word": f"{word}{colon}",
+        "headline": headline,
         "rest": rest,
         "started": _moment(run["started"]),
         "seconds": None if run["ended"] is None else run["ended"] - run["started"],
@@ -105,8 +107,13 @@ def _tiles(document: tables.Document, costs: pd.DataFrame) -> list[tuple[str, st
     gates = Counter(v["status"] for v in document["verdicts"] if v["objective"]["gate"])
     tracked = Counter(v["status"] for v in document["verdicts"] if not v["objective"]["gate"])
     findings = Counter(a["finding"] for a in document["agreements"])
-    others = [f"{n} {finding}" for finding, n in findings.items() if finding != "agree"]
+    others = [
+        f"{n} {_PLURALS.get(finding, finding) if n > 1 else finding}"
+        for finding, n in findings.items()
+        if finding != "agree"
+    ]
     usd = figures.number(costs["cost_usd"].sum(skipna=False)) if len(costs) else None
+    windows = len(document["windows"])
     requests = sum(w["requests"] for w in document["windows"])
     return [
         ("Gates met", f"{gates['met']} of {gates.total()}", _others(gates)),
@@ -116,7 +123,11 @@ def _tiles(document: tables.Document, costs: pd.DataFrame) -> list[tuple[str, st
             f"{findings['agree']} of {findings.total()}",
             ", ".join(others) or "comparisons",
         ),
-        ("Requests", figures.count(requests), f"in {len(document['windows'])} scenarios"),
+        (
+            "Requests",
+            figures.count(requests),
+            f"in {windows} scenario{'s' if windows != 1 else ''}",
+        ),
         ("LLM cost", figures.usd(usd), "as Langfuse says" if usd is not None else "not known"),
     ]
 
@@ -145,7 +156,7 @@ def _objective(verdict: Mapping[str, Any], answers: pd.DataFrame) -> dict[str, A
         "sentence": objective["sentence"],
         "scenario": objective["scenario"],
         "gate": objective["gate"],
-        "promise": figures.promise(objective["promise"]),
+        "promise": figures.promise(objective),
         "status": verdict["status"],
         "rank": WORDS.index(verdict["status"]),
         "reason": verdict["reason"],
@@ -157,17 +168,17 @@ def _objective(verdict: Mapping[str, Any], answers: pd.DataFrame) -> dict[str, A
     }
 
 
-def _detail(row: Mapping[str, Any], indicator: Mapping[str, Any]) -> str:
+def _detail(row: Mapping[str, Any], indicator: Mapping[str, Any]) -> list[str]:
     """What stands below a value: the share at the bound, or the confidence limits on it."""
-    events = f"{figures.count(row['events'])} events"
     good = figures.number(row["good"])
     if good is None or indicator["kind"] in ("count", "amount"):
-        return events if good is not None and indicator["kind"] == "amount" else ""
+        return []
+    events = f"of {figures.count(row['events'])}"
     if indicator["kind"] == "latency":
         bound = figures.seconds(figures.number(indicator["bound"]))
-        return f"{figures.percent(good)} ≤ {bound}, {events}"
+        return [f"{figures.percent(good)} ≤ {bound}", events]
     limits = figures.span(figures.number(row["least"]), figures.number(row["most"]), "ratio")
-    return f"sure of {limits}, {events}"
+    return [limits, events]
 
 
 def _chart(label: str, objective: Mapping[str, Any], own: pd.DataFrame) -> str:
@@ -188,7 +199,7 @@ def _scenario(document: tables.Document, window: Mapping[str, Any]) -> dict[str,
     name = window["name"]
     curve = tables.curve(document, name)
     limits = [
-        (f"{o['name']} {o['promise'].split()[0]}", bound)
+        (f"{o['name']}: {figures.promise(o)}", bound)
         for v in document["verdicts"]
         if (o := v["objective"])["indicator"]["kind"] == "latency"
         and o["scenario"] in (name, "all")
@@ -205,9 +216,7 @@ def _scenario(document: tables.Document, window: Mapping[str, Any]) -> dict[str,
             if a["window"] == name and a["problem"]
         ],
         "coupling": next((a for a in own if a["bounds"]), None),
-        "bounds": [
-            row for a in own if a["bounds"] for row in tables.bounds(a).to_dict("records")
-        ],
+        "bounds": [row for a in own if a["bounds"] for row in tables.bounds(a).to_dict("records")],
         "times": _times(document, name),
         "plot": charts.percentile_plot(name, curve, limits),
         "curve": curve.reset_index(names="quantile").to_dict("records"),
@@ -228,36 +237,25 @@ def _matrix(
         pairs = [a for a in own if a["about"] == about]
         known = frame.loc[about].to_dict() if about in frame.index else {}
         values = {
-            w: write.get(about, figures.count)(figures.number(known.get(w)))
-            for w in frame.columns
+            w: write.get(about, figures.count)(figures.number(known.get(w))) for w in frame.columns
         }
-        rows.append(
-            {"about": about, "values": values, "pairs": pairs, "finding": gravest(pairs)}
-        )
+        rows.append({"about": about, "values": values, "pairs": pairs, "finding": gravest(pairs)})
     return {"witnesses": list(frame.columns), "rows": rows}
 
 
 def _times(document: tables.Document, window: str) -> list[dict[str, Any]]:
     """Rows of the table of quantiles of one window."""
-    wide = tables.quantiles(document)
-    shown = sorted({q["quantile"] for q in document["quantiles"]})
+    frame = tables.quantiles(document)
     rows = []
-    for (own, witness, time, events), row in wide.iterrows():
-        if own == window:
-            cells = [
-                {
-                    "quantile": q,
-                    "value": (row[q, "low"], row[q, "high"]),
-                    "confidence": (row[q, "from"], row[q, "to"]),
-                }
-                for q in shown
-            ]
-            rows.append(
-                {
-                    "witness": witness,
-                    "time": _TIMES.get(time, time),
-                    "events": events,
-                    "cells": cells,
-                }
-            )
+    for _, group in frame[frame["window"] == window].groupby(["witness", "time"], sort=False):
+        cells = group.to_dict("records")
+        first = cells[0]
+        rows.append(
+            {
+                "witness": first["witness"],
+                "time": _TIMES.get(first["time"], first["time"]),
+                "events": first["events"],
+                "cells": cells,
+            }
+        )
     return rows

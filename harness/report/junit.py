@@ -52,7 +52,9 @@ def _objective(verdict: Mapping[str, Any]) -> ET.Element:
     case = _case(f"{'gate' if objective['gate'] else 'tracked'}.{objective['scenario']}", name)
     if status == "met":
         return case
-    tag = {"missed": "failure", "inconclusive": "error"}[status] if objective["gate"] else "skipped"
+    tag = (
+        {"missed": "failure", "inconclusive": "error"}[status] if objective["gate"] else "skipped"
+    )
     ET.SubElement(case, tag, message=_clean(f"{status}: {reason}"))
     return case
 

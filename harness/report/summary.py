@@ -20,8 +20,7 @@ def summary(document: Mapping[str, Any]) -> str:
     run = document["run"]
     blocks = [
         f"# {_SIGNS[document['status']]} {_cell(document['sentence'])}",
-        f"Run {_code(run['id'])} against {_code(run['target'])}, "
-        f"exit code {document['exit_code']}.",
+        f"Run {_code(run['id'])} of {_code(run['target'])}, exit code {document['exit_code']}.",
         _problems(document),
         _table("Gates", gates),
         _table("Tracked", tracked),
@@ -61,7 +60,7 @@ def _row(verdict: Mapping[str, Any]) -> str:
         f"{_SIGNS[verdict['status']]} {verdict['status']}",
         _code(objective["name"]),
         _cell(objective["scenario"]),
-        _cell(figures.promise(objective["promise"])),
+        _cell(figures.promise(objective)),
         _cell(seen),
         _cell(verdict["reason"]) if verdict["status"] != "met" else "",
     )
@@ -70,7 +69,7 @@ def _row(verdict: Mapping[str, Any]) -> str:
 
 def _agreements(agreements: Iterable[Mapping[str, Any]]) -> str:
     counts = Counter(a["finding"] for a in agreements)
-    found = [f"{counts[f]} × {f}" for f in reversed(GRAVEST_FIRST) if counts[f]]
+    found = [f"{counts[f]} {f}" for f in reversed(GRAVEST_FIRST) if counts[f]]
     return ", ".join(found) or "nothing could be compared"
 
 

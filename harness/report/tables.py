@@ -51,17 +51,16 @@ def objectives(document: Document) -> pd.DataFrame:
                 )
             )  # fmt: skip
     return pd.DataFrame(rows, columns=list(_OBJECTIVES)).astype(
-        {name: "float64" for name in ("low", "high", "least", "most", "good")}
+        dict.fromkeys(("low", "high", "least", "most", "good"), "float64")
     )
 
 
 def quantiles(document: Document) -> pd.DataFrame:
     """
-    Times side by side: a row for each window, witness and time, a column for each quantile.
+    Times side by side: a row for each window, witness, time and quantile, as the document has them.
 
-    Columns are pairs of a quantile and one of low, high (where the sample's
-    quantile lies), from and to (where the true one lies, 95 % confidence), in
-    seconds. Rows stand in the order of the document.
+    `low` and `high` are where the sample's quantile lies, `from` and `to` where
+    the true one lies with 95 % confidence, all in seconds.
     """
     rows = [
         {
@@ -71,13 +70,9 @@ def quantiles(document: Document) -> pd.DataFrame:
         }
         for q in document["quantiles"]
     ]
-    key = ["window", "witness", "time", "events"]
-    values = ["low", "high", "from", "to"]
-    long = pd.DataFrame(rows, columns=[*key, "quantile", *values])
-    long = long.astype(dict.fromkeys(values, "float64"))
-    wide = long.pivot(index=key, columns="quantile", values=values)
-    wide = wide.swaplevel(axis="columns").sort_index(axis="columns")
-    return wide.reindex(pd.MultiIndex.from_frame(long[key].drop_duplicates()))
+    times = ["low", "high", "from", "to"]
+    columns = ["window", "witness", "time", "events", "quantile", *times]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(times, "float64"))
 
 
 def accounts(document: Document, window: str) -> pd.DataFrame:
@@ -88,11 +83,10 @@ def accounts(document: Document, window: str) -> pd.DataFrame:
         index=list(_COUNTED),
         dtype="float64",
     )
-    for a in _agreements(document, window):
-        if a["about"] in (_TIME, "cost"):
+    for a in document["agreements"]:
+        if a["window"] == window and a["about"] == _TIME:
             for witness, value in zip(a["witnesses"], a["values"], strict=True):
-                if value is not None:
-                    frame.loc[a["about"], witness] = value
+                frame.loc[_TIME, witness] = number(value)
     return frame.dropna(how="all", axis="index")
 
 
@@ -108,10 +102,7 @@ def costs(document: Document) -> pd.DataFrame:
     own = {a["window"]: a for a in document["accounts"] if a["witness"] == "langfuse"}
     fields = ("requests", "llm_calls", "input_tokens", "output_tokens", "cost_usd")
     rows = [
-        [
-            number(own.get(w["name"], {}).get(field))
-            for field in (*fields, "recomputed_usd")
-        ]
+        [number(own.get(w["name"], {}).get(field)) for field in (*fields, "recomputed_usd")]
         for w in document["windows"]
     ]
     frame = pd.DataFrame(
@@ -170,10 +161,6 @@ def curve(document: Document, window: str) -> pd.DataFrame:
             point.update({name: number(q["value"][end]) for end, name in wanted.items()})
     frame = pd.DataFrame.from_dict(points, orient="index", dtype="float64")
     return frame.reindex(columns=["response", "service", "lower", "upper"]).sort_index()
-
-
-def _agreements(document: Document, window: str) -> list[Mapping[str, Any]]:
-    return [a for a in document["agreements"] if a["window"] == window]
 
 
 def _ends(interval: Mapping[str, Any] | None) -> tuple[float | None, float | None]:

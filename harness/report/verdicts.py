@@ -44,9 +44,7 @@ def read_verdicts(run_directory: Path) -> dict[str, Any]:
 
 def by_gravity(verdicts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Gates first; then the missed, the inconclusive and the met; else as in slo.yaml."""
-    return sorted(
-        verdicts, key=lambda v: (not v["objective"]["gate"], WORDS.index(v["status"]))
-    )
+    return sorted(verdicts, key=lambda v: (not v["objective"]["gate"], WORDS.index(v["status"])))
 
 
 def gravest(agreements: Iterable[Mapping[str, Any]]) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with the stack, and how it is made so."""
+    """What is wrong with the stack, and how it is made so; `loses` is a part that dies early."""
 
     says: str
     llm: Mapping[str, str] = field(default_factory=dict)
@@ -16,7 +16,7 @@ class Fault:
     target: Mapping[str, str] = field(default_factory=dict)
     clock_rate: float = 1.0
     queue_seconds: float = 0.0
-    stop_langfuse: bool = False
+    loses: str = ""
 
 
 NO_FAULT = Fault("nothing is wrong")
@@ -24,7 +24,7 @@ NO_FAULT = Fault("nothing is wrong")
 FAULTS: Mapping[str, Fault] = {
     "slow-llm": Fault("three in ten LLM calls take 6 s longer", llm={"SIMLLM_FAULT": "slow:0.3"}),
     "no-cache": Fault("the cache can hold nothing", target={"CACHE_SIZE_LIMIT": "0"}),
-    "langfuse-down": Fault("Langfuse is stopped before the load", stop_langfuse=True),
+    "langfuse-down": Fault("Langfuse is stopped before the load", loses="langfuse"),
     "drop-spans": Fault(
         "Langfuse loses every tenth span", langfuse={"LANGFUSE_STANDIN_DROP_EVERY": "10"}
     ),

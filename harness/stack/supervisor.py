@@ -51,6 +51,10 @@ class RunningStack:
     stack: Stack
     services: list[_Service] = field(default_factory=list)
 
+    def lose(self, name: str) -> None:
+        """Stop one part for good: the fault of a witness that dies."""
+        _stop([service for service in self.services if service.name == name])
+
 
 def real_parts(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Which parts HARNESS_REAL says are real; raises StackError for an unknown one."""
@@ -77,8 +81,6 @@ def running_stack(
     try:
         up = _start(logs, documents, prices, fault, port, real, services)
         _wait_until_ready(services)
-        if fault.stop_langfuse:
-            _stop([s for s in services if s.name == "langfuse"])
         yield up
     finally:
         _stop(services)

@@ -143,13 +143,18 @@ class ToolRunner:
             return _refused(call, tool, f"{tool.path!r} cannot be opened")
         with opened:
             try:
-                if tool.cache_type == "search":
-                    return self._take_turn(call, tool, opened, output)
-                if tool.cache_type == "content":
-                    return self._run_cached(call, tool, opened, output, tool.cache_type)
-                return _result(call, self._run_command(tool, opened, output), None)
+                return self._run_opened(call, tool, opened, output)
             except CommandTimeoutError as error:
                 return ToolResult(call, failure(tool.shown(), str(error), 124), "timeout")
+
+    def _run_opened(
+        self, call: ToolCall, tool: Tool, opened: Opened, output: Output
+    ) -> ToolResult:
+        if tool.cache_type is None:
+            return _result(call, self._run_command(tool, opened, output), None)
+        if tool.cache_type == "content":
+            return self._run_cached(call, tool, opened, output, tool.cache_type)
+        return self._take_turn(call, tool, opened, output)
 
     def _take_turn(self, call: ToolCall, tool: Tool, opened: Opened, output: Output) -> ToolResult:
         """

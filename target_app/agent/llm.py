@@ -9,11 +9,10 @@ from typing import Any, Protocol
 import httpx2
 import openai
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AsyncStream
-from openai.types import CompletionUsage
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import SecretStr
 
 from target_app.agent.messages import Prompt, Reply, ToolCall, Usage
+from target_app.agent.wire import Completion
 from target_app.settings import Settings
 
 OnToken = Callable[[str], Awaitable[None]]
@@ -29,7 +28,7 @@ class LLMError(Exception):
     nothing of the request, so it can be shown to a caller.
     """
 
-    KINDS = ("timeout", "unreachable", "rate_limit", "http_error", "broken_answer")
+    KINDS = ("timeout", "connection", "rate_limit", "http_error", "broken_answer")
 
     def __init__(self, kind: str, message: str, status: int | None = None) -> None:
         """Say what went wrong, as a word for metrics and as a sentence for people."""
@@ -89,7 +88,7 @@ class OpenAILLM:
         except openai.APITimeoutError as error:
             raise LLMError("timeout", "the LLM did not answer in time") from error
         except openai.APIConnectionError as error:
-            raise LLMError("unreachable", "the LLM cannot be reached") from error
+            raise LLMError("connection", "the connection to the LLM failed") from error
         except openai.RateLimitError as error:
             raise LLMError("rate_limit", "the LLM limits the rate of calls", 429) from error
         except openai.APIStatusError as error:
@@ -101,38 +100,29 @@ class OpenAILLM:
             ) from error
 
     async def _complete(self, prompt: Prompt) -> Reply:
-        # `post` sends the messages as they are; `chat.completions.create` first walks through
-        # every one of them to transform keys that here are already right.
-        completion = await self._client.post(
+        # `post` sends the messages as they are and hands out the answer as it came;
+        # `chat.completions.create` walks through both to transform what here is right already.
+        answer = await self._client.post(
             PATH,
-            cast_to=ChatCompletion,
+            cast_to=object,
             body=self._body(prompt),
             options={"headers": prompt.headers},
         )
-        if not completion.choices:
-            msg = "no choices"
-            raise ValueError(msg)
-        message = completion.choices[0].message
-        calls = tuple(
-            ToolCall(call.id, call.function.name, call.function.arguments)
-            for call in message.tool_calls or ()
-            if call.type == "function"
-        )
-        return Reply(message.content or "", calls, _usage(completion.usage), completion.model)
+        return Completion.model_validate(answer).reply()
 
     async def _stream(self, prompt: Prompt, on_token: OnToken) -> Reply:
-        stream: AsyncStream[ChatCompletionChunk] = await self._client.post(
+        stream: AsyncStream[object] = await self._client.post(
             PATH,
-            cast_to=ChatCompletion,
+            cast_to=object,
             body=self._body(prompt) | {"stream": True, "stream_options": {"include_usage": True}},
             options={"headers": prompt.headers},
             stream=True,
-            stream_cls=AsyncStream[ChatCompletionChunk],
+            stream_cls=AsyncStream[object],
         )
         gathered = _Gathered(self._model)
         async with stream:
             async for chunk in stream:
-                text = gathered.add(chunk)
+                text = gathered.add(Completion.model_validate(chunk))
                 if text:
                     await on_token(text)
         return gathered.reply()
@@ -152,20 +142,19 @@ class _Gathered:
     usage: Usage | None = None
     finished: bool = False
 
-    def add(self, chunk: ChatCompletionChunk) -> str:
+    def add(self, chunk: Completion) -> str:
         """Take in one chunk and answer the text in it."""
         self.model = chunk.model or self.model
-        self.usage = _usage(chunk.usage) or self.usage
+        if chunk.usage is not None:
+            self.usage = chunk.usage.apart()
         if not chunk.choices:
             return ""
         choice = chunk.choices[0]
         self.finished = self.finished or choice.finish_reason is not None
-        for delta in choice.delta.tool_calls or ():
-            call = self.calls.setdefault(delta.index, ["", "", ""])
-            function = delta.function
-            for part, text in enumerate(
-                (delta.id, function and function.name, function and function.arguments)
-            ):
+        for piece in choice.delta.tool_calls or ():
+            call = self.calls.setdefault(piece.index, ["", "", ""])
+            pieces = (piece.id, piece.function.name, piece.function.arguments)
+            for part, text in enumerate(pieces):
                 call[part] += text or ""
         text = choice.delta.content or ""
         self.content.append(text)
@@ -178,18 +167,6 @@ class _Gathered:
             raise ValueError(msg)
         calls = tuple(ToolCall(*self.calls[index]) for index in sorted(self.calls))
         return Reply("".join(self.content), calls, self.usage, self.model)
-
-
-def _usage(told: CompletionUsage | None) -> Usage | None:
-    """Take apart what the API counts twice: cached tokens are also prompt tokens."""
-    if told is None:
-        return None
-    prompt, completion = told.prompt_tokens_details, told.completion_tokens_details
-    cached = (prompt.cached_tokens or 0) if prompt else 0
-    reasoning = (completion.reasoning_tokens or 0) if completion else 0
-    return Usage(
-        told.prompt_tokens - cached, cached, told.completion_tokens - reasoning, reasoning
-    )
 
 
 def _key(secret: SecretStr | None) -> str:

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 CONTENT_CHARACTERS = 1000
 """How much of one text leaves the process."""
 
-FLUSH_SECONDS = 10.0
+FLUSH_SECONDS = 5.0
 """How long a shutdown waits for the last spans, at most."""
 
 Kind = Literal["agent", "span", "tool", "generation"]

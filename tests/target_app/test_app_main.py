@@ -81,6 +81,9 @@ def test_it_serves_on_localhost_and_stops_when_told(documents: Path, command: li
 
     assert address.startswith("127.0.0.1:")
     assert health.json()["status"] == "healthy"
-    assert (answer.status_code, answer.json()["message"]) == (502, "the LLM cannot be reached")
+    assert (answer.status_code, answer.json()["message"]) == (
+        502,
+        "the connection to the LLM failed",
+    )
     assert "Traceback" not in log
     assert "sk-not-shown" not in log

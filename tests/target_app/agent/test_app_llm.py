@@ -191,7 +191,7 @@ async def test_streamed_tool_calls_are_put_together(
         pytest.param(httpx.Response(401), "http_error", 401, id="wrong key"),
         pytest.param(httpx.Response(429), "rate_limit", 429, id="too many calls"),
         pytest.param(httpx2.ReadTimeout("slow"), "timeout", None, id="no answer in time"),
-        pytest.param(httpx2.ConnectError("down"), "unreachable", None, id="nobody there"),
+        pytest.param(httpx2.ConnectError("down"), "connection", None, id="nobody there"),
         pytest.param(
             httpx.Response(200, json=completion({}, choices=[])),
             "broken_answer",

@@ -200,3 +200,14 @@ async def test_output_beyond_the_limit_is_cut_and_said_to_be(documents: Path) ->
     result = await Runner(documents, Limits(7, 1000, 30))("cat", path="readme.md")
 
     assert (result.result.stdout, result.result.stderr) == ("alpha\nb", "output cut at 7 bytes")
+
+
+async def test_a_search_does_not_wait_for_ever_for_another(documents: Path) -> None:
+    run = Runner(documents, Limits(1000, 1000, 0.01))
+    with run.runner._searching:
+        result = await run("find")
+
+    assert (result.status, result.result.error) == (
+        "timeout",
+        "waited 0.01 s for other searches",
+    )

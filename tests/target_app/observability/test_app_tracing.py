@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from typing import Any
 
 import pytest
 
 from target_app.agent.llm import LLMError
 from target_app.agent.messages import Reply
+from target_app.observability.tracing import Tracing
 from tests.target_app.scripted import ScriptedLLM, Start, call
 
 pytestmark = pytest.mark.anyio
@@ -253,3 +255,15 @@ async def test_concurrent_chats_do_not_mix(start: Start) -> None:
     sessions = {(span.trace_id, span["session.id"]) for span in spans}
     assert sessions == {(f"{n + 1:032x}", f"s{n}") for n in range(8)}
     assert len(spans) == 8 * 8
+
+
+async def test_closing_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    class StuckClient:
+        def shutdown(self) -> None:
+            threading.Event().wait()
+
+    await Tracing(StuckClient(), None).close(timeout_seconds=0.01)
+
+    assert caplog.messages == [
+        "not all traces could be sent within 0.01 s; the rest is lost",
+    ]

@@ -1,0 +1,94 @@
+"""
+The parts of a chat completion that the app reads, as pydantic models.
+
+The SDK can build its own, complete models, but building them for every chunk of a stream takes
+more processor time than everything else the app does for a chat. A value that does not fit
+raises pydantic's ValidationError, which is a ValueError.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from target_app.agent.messages import Reply, ToolCall, Usage
+
+
+class PromptDetails(BaseModel):
+    """Which of the prompt's tokens were cached."""
+
+    cached_tokens: int | None = None
+
+
+class CompletionDetails(BaseModel):
+    """Which of the answer's tokens are not shown."""
+
+    reasoning_tokens: int | None = None
+
+
+class TokenUsage(BaseModel):
+    """Tokens as the API counts them: cached ones are also prompt tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+
+    def apart(self) -> Usage:
+        """Count each token under one heading only."""
+        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
+        cached = (prompt.cached_tokens or 0) if prompt else 0
+        reasoning = (completion.reasoning_tokens or 0) if completion else 0
+        return Usage(
+            self.prompt_tokens - cached, cached, self.completion_tokens - reasoning, reasoning
+        )
+
+
+class Function(BaseModel):
+    """The function of a tool call, or a piece of one."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class Call(BaseModel):
+    """A tool call; in a stream a piece of the one at `index`."""
+
+    index: int = 0
+    id: str | None = None
+    function: Function = Function()
+
+
+class Message(BaseModel):
+    """What the LLM says, or a piece of it."""
+
+    content: str | None = None
+    tool_calls: list[Call] | None = None
+
+
+class Choice(BaseModel):
+    """The answer; `message` in a whole completion, `delta` in a stream."""
+
+    message: Message = Message()
+    delta: Message = Message()
+    finish_reason: str | None = None
+
+
+class Completion(BaseModel):
+    """A whole completion, or one chunk of a streamed one."""
+
+    model: str = ""
+    choices: list[Choice] = []
+    usage: TokenUsage | None = None
+
+    def reply(self) -> Reply:
+        """Read a whole completion; raises ValueError when it has no choices."""
+        if not self.choices:
+            msg = "no choices"
+            raise ValueError(msg)
+        message = self.choices[0].message
+        calls = tuple(
+            ToolCall(call.id or "", call.function.name or "", call.function.arguments or "")
+            for call in message.tool_calls or ()
+        )
+        usage = None if self.usage is None else self.usage.apart()
+        return Reply(message.content or "", calls, usage, self.model)
