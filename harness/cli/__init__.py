@@ -8,6 +8,7 @@ Exit codes: 0 all gates met, 1 a gate missed, 2 usage or configuration error,
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -42,7 +43,9 @@ verdicts.json from that evidence and a slo.yaml, report draws the pages.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _like_ctrl_c)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _like_ctrl_c)
+    _reach_this_machine_directly()
     words = ["harness", *(sys.argv[1:] if arguments is None else arguments)]
     options.command_line = shlex.join(words)
     # Imported only now, so that --help and the commands beside a load start at once.
@@ -55,6 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("harness: interrupted", file=sys.stderr)
         return 130
+
+
+def _reach_this_machine_directly() -> None:
+    """Keep a proxy of the user's out of what is measured; all parts inherit this."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
 
 
 def _like_ctrl_c(*_: object) -> None:

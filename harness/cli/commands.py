@@ -131,7 +131,11 @@ def _run(
     begin = time.monotonic()
 
     def say(text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - begin:5.0f} s[/dim]  {text}", highlight=False)
+        console.print(
+            f"[dim]{time.monotonic() - begin:5.0f} s[/dim]  {text}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
     return run_scenarios(
         target,
@@ -159,8 +163,13 @@ def _conclude(directory: RunDirectory, console: Console) -> int:
         directory, directory.path / "slo.yaml", directory.path / "prices.yaml"
     )
     page = write_report(directory.path)
+    latest = directory.path.parent / "latest" / page.name
     print_verdicts(verdicts, console)
-    console.print(f"\nreport: {_shown(page)}  (also reports/latest/report.html)", highlight=False)
+    console.print(
+        f"\nreport: {_shown(page)}  (also {_shown(latest)})",
+        highlight=False,
+        soft_wrap=True,
+    )
     return int(verdicts["exit_code"])
 
 
@@ -168,7 +177,9 @@ def _announce(up: RunningStack, console: Console) -> None:
     for name, where in (("target", up.target), ("LLM", up.llm), ("Langfuse", up.langfuse)):
         part = next(p for p in up.stack.parts if p.name == name)
         kind = "real" if part.real else "stand-in"
-        console.print(f"  {name:<9} {where}  ({kind}: {part.description})", highlight=False)
+        console.print(
+            f"  {name:<9} {where}  ({kind}: {part.description})", highlight=False, soft_wrap=True
+        )
 
 
 def _own(given: Path | None, directory: RunDirectory, name: str) -> Path:

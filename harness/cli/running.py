@@ -144,6 +144,8 @@ def _run_scenario(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            # Options meant for another Locust would change what is sent.
+            env={k: v for k, v in os.environ.items() if not k.startswith("LOCUST_")},
             # Ctrl-C reaches Locust once, from here.
             start_new_session=True,
         )
@@ -158,11 +160,16 @@ def _run_scenario(
         process.kill()
         process.wait()
         raise
-    if process.returncode != 0:
-        words = _own_words(log)
-        if name not in directory.window_names():
-            raise UsageError(f"{name} could not be run: {words or f'see {log}'}")
+    opened = directory.window_names()
+    if process.returncode != 0 or name not in opened:
+        words = _own_words(log) or f"see {log}"
+        if not opened:
+            raise UsageError(f"{name} could not be run: {words}")
+        # What earlier scenarios saw is not thrown away for this one.
         directory.note(f"Locust ended {name} with exit code {process.returncode}: {words}")
+        if name not in opened:
+            say(f"{name} could not be run: {words}")
+            return
     done = directory.read_window(name)
     say(f"{name}: {done.requests} requests in {done.window.duration:.0f} s")
 

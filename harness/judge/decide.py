@@ -171,7 +171,6 @@ def _decide_share(
                 Status.MISSED,
                 f"{what}, {sure} of at least {_percent(least)} ({target} allowed)",
             )
-    limits = f"{_percent(least)} to {_percent(most)}"
     needed = statistics.events_to_decide(low, objective.target, objective.confidence)
     more = (
         f"; about {needed} events like these would decide it"
@@ -180,7 +179,10 @@ def _decide_share(
         if low == high
         else "; the bound is not an edge of the server's buckets"
     )
-    return Status.INCONCLUSIVE, f"{what}, so between {limits} and {target} lies inside{more}"
+    return Status.INCONCLUSIVE, (
+        f"{what}, so the true share lies between {_percent(least)} and {_percent(most)}, and "
+        f"{target} is inside{more}"
+    )
 
 
 def _percent(share: float) -> str:
@@ -221,7 +223,7 @@ def _overall(
     lost = [a for a in agreements if a.finding is Finding.UNACCOUNTED_TIME]
     tail = f" But in {lost[0].window}, {lost[0].reason}." if lost else ""
     for status in (Status.MISSED, Status.INCONCLUSIVE):
-        names = [v.objective.name for v in verdicts if v.status is status]
-        tail += f" Tracked and {status}: {', '.join(names)}." if names else ""
+        tracked = ", ".join(v.objective.name for v in verdicts if v.status is status)
+        tail += f" Tracked and {status}: {tracked}." if tracked else ""
     agree = "the witnesses agree" if not lost else "the counts agree"
     return Status.MET, f"Met: all {len(gates)} gates are kept, and {agree}.{tail}"

@@ -10,6 +10,14 @@ from dataclasses import dataclass
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+def _check(rate: float, duration: str, warmup: str) -> None:
+    if not rate > 0:
+        msg = f"rate={rate}: give more than 0 arrivals per second"
+        raise ValueError(msg)
+    seconds(duration)
+    seconds(warmup)
+
+
 def seconds(text: str) -> float:
     """Read a duration such as 30s or 2m; raises ValueError when it is not one."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh])", text)
@@ -26,6 +34,10 @@ class Constant:
     rate: float
     duration: str
     warmup: str = "0s"
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that is none and durations that are not, with ValueError."""
+        _check(self.rate, self.duration, self.warmup)
 
     def instants(self, length: float, seed: int) -> Iterator[float]:
         """Offsets from the beginning, in seconds, below `length`; the seed plays no part."""
@@ -47,6 +59,10 @@ class Poisson:
     rate: float
     duration: str
     warmup: str = "0s"
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that is none and durations that are not, with ValueError."""
+        _check(self.rate, self.duration, self.warmup)
 
     def instants(self, length: float, seed: int) -> Iterator[float]:
         """Offsets from the beginning, in seconds, below `length`; one seed, one schedule."""

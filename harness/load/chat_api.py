@@ -46,14 +46,14 @@ def read_answer(body: bytes) -> Answer:
     fields = _object(body)
     if not isinstance(fields.get("response"), str):
         raise BadAnswerError("the answer has no text in its field 'response'")
-    usage = fields.get("usage") or {}
+    usage = _usage(fields.get("usage"))
     calls = fields.get("tool_calls")
     return Answer(
         text=fields["response"],
         session_id=fields.get("session_id"),
-        input_tokens=usage.get("input_tokens"),
-        output_tokens=usage.get("output_tokens"),
-        llm_calls=fields.get("iterations"),
+        input_tokens=_count(usage, "input_tokens"),
+        output_tokens=_count(usage, "output_tokens"),
+        llm_calls=_count(fields, "iterations"),
         tool_calls=len(calls) if isinstance(calls, list) else None,
     )
 
@@ -85,12 +85,29 @@ def read_stream(readline: Callable[[], bytes], now: Callable[[], float]) -> Answ
     return Answer(
         text=text,
         session_id=done.get("session_id"),
-        input_tokens=usage.get("input_tokens"),
-        output_tokens=usage.get("output_tokens"),
-        llm_calls=done.get("iterations"),
-        tool_calls=done.get("tool_calls_count"),
+        input_tokens=_count(usage, "input_tokens"),
+        output_tokens=_count(usage, "output_tokens"),
+        llm_calls=_count(done, "iterations"),
+        tool_calls=_count(done, "tool_calls_count"),
         first_token=first_token,
     )
+
+
+def _usage(value: Any) -> dict[str, Any]:
+    """Take the usage of an answer, which not every app gives."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadAnswerError("the field 'usage' is not an object")
+    return value
+
+
+def _count(fields: dict[str, Any], name: str) -> int | None:
+    """Take a whole number, or None where the app does not say."""
+    value = fields.get(name)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise BadAnswerError(f"the field {name!r} is {value!r}, not a count")
 
 
 def _object(text: bytes | str) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class _Owner:
 
     @property
     def _users(self) -> list[type[AgentUser]]:
-        return [u for u in self._environment.user_classes if issubclass(u, AgentUser)]
+        return _agent_users(self._environment)
 
     @property
     def _host(self) -> str:
@@ -119,6 +119,8 @@ class _Owner:
         if options.run_dir:
             self._directory = RunDirectory(Path(options.run_dir))
             run = self._directory.read_run()
+            if self._window_name() not in run.expected_windows:
+                _stop(2, self._misnamed(run.expected_windows))
         else:
             run = provenance.new_run(
                 time.time(),
@@ -142,6 +144,13 @@ class _Owner:
 
     def _window_name(self) -> str:
         return self._users[0].scenario() if len(self._users) == 1 else "mixed"
+
+    def _misnamed(self, expected: tuple[str, ...]) -> str:
+        names = ", ".join(u.__name__ for u in self._users) or "no AgentUser"
+        return (
+            f"the scenario file declares {names}, so its window would be {self._window_name()}, "
+            f"which is not among {', '.join(expected)}; name file and class alike, one class a file"
+        )
 
     def open_window(self) -> OpenWindow:
         """Open the window of this load; called by the open loop itself after its warm-up."""
@@ -176,6 +185,7 @@ class _Owner:
         gevent.spawn(self._environment.runner.quit)
 
     def _test_start(self, **_: Any) -> None:
+        _deal(self._environment, self._session)
         if self._window is None and not self._session.open_loop:
             self.begin()
 
@@ -255,7 +265,7 @@ class _Worker:
             max(0, self._environment.runner.worker_index),
             max(1, options.expect_workers),
         )
-        self._session.stopping = False
+        _deal(self._environment, self._session)
 
     def _report(self, data: dict[str, Any], **_: Any) -> None:
         data["harness"] = self._session.recorder.pack()
@@ -271,6 +281,18 @@ class _Worker:
 
     def _hand_over(self) -> None:
         self._environment.runner.send_message(_DRAINED, self._session.recorder.pack())
+
+
+def _agent_users(environment: Any) -> list[type[AgentUser]]:
+    return [user for user in environment.user_classes if issubclass(user, AgentUser)]
+
+
+def _deal(environment: Any, session: Session) -> None:
+    """Begin a load afresh: with whole decks, or this process's share of them."""
+    session.stopping = False
+    for user in _agent_users(environment):
+        if user.questions is not None:
+            user.questions.split(*session.share)
 
 
 def _finish(environment: Any, session: Session) -> bool:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from locust.exception import StopUser
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -45,8 +43,8 @@ class Deck:
         return iter(self._cards)
 
     def split(self, index: int, count: int) -> None:
-        """Deal only every count-th question, from the index-th on: one load process's share."""
-        self._share = (index, count)
+        """Start over, dealing every count-th question from the index-th on: a process's share."""
+        self._share, self._dealt = (index, count), 0
 
     def draw(self) -> Question:
         """Deal the next question; raises StopUser when all were dealt once."""
@@ -54,6 +52,8 @@ class Deck:
         place = index + self._dealt * count
         self._dealt += 1
         if place >= len(self._cards) and not self._repeat:
+            from locust.exception import StopUser  # noqa: PLC0415 - patches the whole process
+
             raise StopUser(f"all {len(self._cards)} questions were asked once")
         return self._cards[place % len(self._cards)]
 

@@ -39,6 +39,9 @@ class AgentUser(FastHttpUser):
     connection_timeout = 10.0
     concurrency = 2000
 
+    chat_path = chat_api.CHAT
+    stream_path = chat_api.STREAM
+
     arrivals: ClassVar[Arrivals | None] = None
     prepare: ClassVar[Sequence[Step]] = ()
     questions: ClassVar[Deck | None] = None
@@ -62,9 +65,7 @@ class AgentUser(FastHttpUser):
         return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     def on_start(self) -> None:
-        """Take up the share of this process; in an open loop, run the whole schedule."""
-        if self.questions is not None:
-            self.questions.split(*self.session.share)
+        """In an open loop, run the whole schedule."""
         if self.session.open_loop:
             self.environment.harness_owner.run_schedule(self)
             raise GreenletExit  # this user's work is done; Locust logs any other exception
@@ -73,6 +74,22 @@ class AgentUser(FastHttpUser):
     def session(self) -> Any:
         """The load session of this process (harness.load.session.Session)."""
         return self.environment.harness_session
+
+    # -- the chat API: override these for an app that speaks another ---------------
+
+    def chat_body(self, message: str, session_id: str | None) -> dict[str, Any]:
+        """Write the JSON body of a chat request."""
+        return chat_api.question(message, session_id)
+
+    def read_answer(self, body: bytes) -> Answer:
+        """Read a whole answer; raises BadAnswerError when it is not one."""
+        return chat_api.read_answer(body)
+
+    def read_stream(self, readline: Callable[[], bytes]) -> Answer:
+        """Read a streamed answer to its end; raises BrokenStreamError when it has none."""
+        return chat_api.read_stream(readline, clock.now)
+
+    # -- one request -----------------------------------------------------------------
 
     def journey(self, intended: float) -> None:
         """Run one task whose first request was due at the intended instant."""
@@ -135,7 +152,7 @@ class AgentUser(FastHttpUser):
     def _request(
         self, question: Question, trace_id: str, session_id: str | None, *, stream: bool
     ) -> tuple[Answer | None, Outcome, int | None, str]:
-        path = chat_api.STREAM if stream else chat_api.CHAT
+        path = self.stream_path if stream else self.chat_path
         sent = {
             **authorization(),
             **headers(trace_id, self.session.run_id, self.session.label(self.scenario())),
@@ -143,7 +160,7 @@ class AgentUser(FastHttpUser):
         started = clock.now()
         with self.client.post(
             path,
-            json=chat_api.question(question.text, session_id),
+            json=self.chat_body(question.text, session_id),
             headers=sent,
             name=path,
             stream=stream,
@@ -165,22 +182,21 @@ class AgentUser(FastHttpUser):
         if response.status_code >= 400:
             return None, Outcome.HTTP_ERROR, f"HTTP {response.status_code}"
         try:
-            answer = _answer(response, stream=stream)
+            answer = self._answer(response, stream=stream)
         except Exception as error:  # noqa: BLE001 - whatever the socket does, the request is kept
             return None, _failed(error), str(error)
         if question.answer is not None and question.answer not in answer.text:
             return answer, Outcome.BAD_ANSWER, f"the answer lacks {question.answer!r}"
         return answer, Outcome.OK, ""
 
-
-def _answer(response: Any, *, stream: bool) -> Answer:
-    """Read the whole answer; raises whatever went wrong on the way."""
-    problem: Exception | None = response.request_meta["exception"]
-    if problem is not None:
-        raise problem
-    if stream:
-        return chat_api.read_stream(lambda: response.stream.readline(b"\n"), clock.now)
-    return chat_api.read_answer(response.content or b"")
+    def _answer(self, response: Any, *, stream: bool) -> Answer:
+        """Read the whole answer; raises whatever went wrong on the way."""
+        problem: Exception | None = response.request_meta["exception"]
+        if problem is not None:
+            raise problem
+        if stream:
+            return self.read_stream(lambda: response.stream.readline(b"\n"))
+        return self.read_answer(response.content or b"")
 
 
 def _failed(problem: Exception) -> Outcome:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-DASH = "\N{EN DASH}"
+DASH = "\N{EM DASH}"
 _MINUTE = 60.0
 # An HDR cell with three significant digits is this narrow: one number says it all.
 _ONE_CELL = 0.002

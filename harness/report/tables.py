@@ -57,7 +57,7 @@ def objectives(document: Document) -> pd.DataFrame:
 
 def quantiles(document: Document) -> pd.DataFrame:
     """
-    Times side by side: a row for each window, witness, time and quantile, as the document has them.
+    Times side by side: a row for each window, witness, time and quantile.
 
     `low` and `high` are where the sample's quantile lies, `from` and `to` where
     the true one lies with 95 % confidence, all in seconds.

@@ -160,7 +160,9 @@ def _start(
     parts.append(Part("metrics", real=True, description="direct scrapes of the target's /metrics"))
     if fault is not NO_FAULT:
         parts.append(Part("fault", real=False, description=f"built in: {fault.says}"))
-    return RunningStack(target, llm, langfuse, Stack(tuple(parts), traces), services)
+    # Real keys stay in the environment they came from: what is known here goes into a file.
+    known = Stack(tuple(parts), {} if "langfuse" in real else traces)
+    return RunningStack(target, llm, langfuse, known, services)
 
 
 def _harmless(variable: str, real: tuple[str, ...]) -> bool:

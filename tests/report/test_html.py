@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from harness.report.html import page
+
+NEVER_CLOSED = {"meta", "br", "path", "rect", "circle", "line", "polyline", "polygon"}
+
+
+class Text(HTMLParser):
+    """The words of a page, with what scripts and styles say left out, and its open tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in NEVER_CLOSED:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in NEVER_CLOSED:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.open):
+            self.words.append(data)
+
+
+def words(html: str) -> str:
+    parser = Text()
+    parser.feed(html)
+    assert parser.open == []
+    return " ".join(" ".join(parser.words).split())
+
+
+def section(html: str, name: str) -> str:
+    found = re.search(rf'<section id="{name}">.*?</section>', html, re.DOTALL)
+    assert found is not None
+    return words(found.group())
+
+
+def test_the_verdict_is_on_top(document: dict[str, Any]) -> None:
+    assert words(page(document)).startswith(
+        "Missed: run 20260921-100000-cafe "
+        "Run 20260921-100000-cafe 21 September 2026, 14:13 UTC 1 min 20 s "
+        "against http://127.0.0.1:8000 "
+        "Missed: the gate hit_rate was not kept. metrics: 10 % of 400. "
+        "Exit code 1 "
+        "Gates met 1 of 2 1 missed Tracked met 1 of 2 1 inconclusive "
+        "Witnesses agree 2 of 2 comparisons Requests 200 in 1 scenario LLM cost — not known "
+    )
+
+
+def test_every_verdict_and_reason_is_told(document: dict[str, Any]) -> None:
+    told = section(page(document), "objectives")
+    for verdict in document["verdicts"]:
+        assert verdict["status"] in told
+        assert verdict["objective"]["sentence"] in told
+        assert verdict["reason"] in told
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(
+            "missed hit_rate gate hit_rate is promised. ≥ 80 % warm_cache M — "
+            "10 % 7.63 to 12.82 % of 400 — = agree 1 of 1 metrics: 10 % of 400 "
+            "metrics was asked what metrics knows",
+            id="a share with its limits",
+        ),
+        pytest.param(
+            "met chat_p95 gate chat_p95 is promised. p95 ≤ 5 s warm_cache C M "
+            "540 ms 100 % ≤ 5 s of 200 500 ms to 1 s 100 % ≤ 5 s of 200 — = agree 2 of 2",
+            id="a latency of two witnesses",
+        ),
+        pytest.param(
+            "inconclusive cost cost is promised. ≤ 0.002 USD warm_cache — — — no data — "
+            "no data from langfuse: it is down "
+            "langfuse was asked what langfuse knows: no data, it is down",
+            id="no data is a dash with its reason",
+        ),
+        pytest.param(
+            "met blocks blocks is promised. ≤ 0 warm_cache M — 0 — —",
+            id="a count, with nothing to compare",
+        ),
+    ],
+)
+def test_objectives(document: dict[str, Any], row: str) -> None:
+    assert row in section(page(document), "objectives")
+
+
+def test_agreement_pair_by_pair_and_bound_by_bound(document: dict[str, Any]) -> None:
+    told = section(page(document), "agreement")
+    assert "requests 200 200 — client = metrics client and metrics: agree, both count 200" in told
+    assert "request time mean 450 ms 446 ms — client = metrics" in told
+    assert "langfuse is missing here: it is down" in told
+    assert "Client and server at each bucket bound: 2 of 2 hold" in told
+    assert "≤ 500 ms 150 to 151 154 199 = yes ≤ ∞ 200 200 199 = yes" in told
+
+
+def test_times_side_by_side(document: dict[str, Any]) -> None:
+    told = section(page(document), "times")
+    assert (
+        "Time p50 p99 client response time 200 events 450 ms over 450 ms over 550 ms over 550 ms "
+        "metrics request time 200 events 350 to 500 ms over 350 ms 500 ms to 1 s over 500 ms"
+    ) in told
+    assert "90 % 560 ms — 500 ms to 1 s" in told
+
+
+def test_load_parts_and_how_to_do_it_again(document: dict[str, Any]) -> None:
+    html = page(document)
+    assert (
+        "warm_cache Poisson, 5 per second open loop, 1 process 40 s 5 /s 5 /s 200 200 10 0 0 4 ms"
+    ) in section(html, "load")
+    assert section(html, "parts") == (
+        "What was real stand-in LLM simulated real app the target a note on the run"
+    )
+    assert section(html, "reproduce") == (
+        "Do it again Run it harness run warm_cache "
+        "Judge it again harness judge reports/20260921-100000-cafe --slo slo.yaml "
+        "Write this page again harness report reports/20260921-100000-cafe "
+        "Target http://127.0.0.1:8000 Judged by slo.yaml (sha256 aa) prices.yaml (sha256 bb) "
+        "Machine cpus 2 Versions harness 0.1.0"
+    )
+
+
+def test_cost_that_nobody_knows_is_dashes(document: dict[str, Any]) -> None:
+    assert section(page(document), "cost").endswith(
+        "warm_cache — — — — — — — — Langfuse is missing in warm_cache: it is down"
+    )
+
+
+def test_cost_of_several_scenarios_is_summed(document: dict[str, Any]) -> None:
+    known = {
+        "requests": 200, "llm_calls": 400, "input_tokens": 200000, "output_tokens": 10000,
+        "cost_usd": 0.036, "recomputed_usd": 0.036, "problem": "",
+    }  # fmt: skip
+    document["accounts"][2].update(known)
+    document["windows"].append({**document["windows"][0], "name": "cold_cache"})
+    document["accounts"].append({**document["accounts"][2], "window": "cold_cache"})
+    told = section(page(document), "cost")
+    assert "cold_cache 200 400 200,000 10,000 1,050 $0.036 $0.036 $0.00018" in told
+    assert told.endswith("All 400 800 400,000 20,000 $0.072 $0.072")
+
+
+def test_what_is_missing_or_in_dispute_comes_before_the_gates(disputed: dict[str, Any]) -> None:
+    html = page(disputed)
+    assert section(html, "problems") == (
+        "Missing and in dispute "
+        "missing the metrics witness is missing in cold_cache: answered 503 "
+        "contradiction client and langfuse in warm_cache , requests: client counts 20 more "
+        "and 1 more LLM calls: 40 more"
+    )
+    assert html.index('id="problems"') < html.index('id="gates"')
+
+
+def test_nothing_missing_is_not_mentioned(document: dict[str, Any]) -> None:
+    assert 'id="problems"' not in page(document)
+
+
+def test_text_of_others_never_becomes_markup(document: dict[str, Any]) -> None:
+    evil = "<script>alert('\"&')</script>"
+    document["sentence"] = f"Missed: {evil}. {evil}"
+    document["missing"] = [evil]
+    document["run"].update(target=evil, command=evil, notes=[evil], machine={evil: evil})
+    document["run"]["parts"][0].update(name=evil, description=evil)
+    document["windows"][0].update(arrivals=evil, notes=[evil])
+    for number, verdict in enumerate(document["verdicts"]):
+        verdict["reason"] = evil
+        verdict["objective"].update(name=f"{evil}{number}", sentence=evil, promise=f"{evil} <= 1")
+        for m in verdict["measurements"]:
+            m.update(note=evil, asked=evil)
+    document["agreements"][0].update(reason=evil, finding="contradiction")
+    document["accounts"][2]["problem"] = evil
+    html = page(document)
+    assert html.count("<script>") == 1
+    assert "alert('" not in html
+    assert words(html).count(evil) > 20
+
+
+def test_the_page_needs_nothing_from_anywhere(document: dict[str, Any]) -> None:
+    html = page(document)
+    assert re.findall(r"(?:src|href|srcset|action)\s*=|url\(|@import|fetch\(", html) == []
+    assert "default-src 'none'" in html
+
+
+def test_a_run_that_left_nothing_still_has_a_page(document: dict[str, Any]) -> None:
+    document.update(windows=[], quantiles=[], curve=[], accounts=[], agreements=[], verdicts=[])
+    document["run"].update(ended=None, parts=[], notes=[])
+    told = words(page(document))
+    assert "did not end" in told
+    assert "No objective is marked as a gate." in told
+    assert "The run does not say." in told

@@ -1,0 +1,111 @@
+"""README is a tour: its commands, in order, do what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# What a command must exit with, where that is not 0; README says why.
+EXIT_CODES = {
+    "harness benchmark warm_cache --fault metrics-lie": 3,
+    "harness judge reports/latest --slo slo.yaml": 3,  # of the run with the lying server
+}
+STACK = 'make stack ARGS="--port 8000"'
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """An activated virtual environment: what `. .venv/bin/activate` gives."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path}
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class Tour:
+    """Runs commands as a reader would, with the stack in a terminal of its own."""
+
+    def __init__(self, environment: dict[str, str], port: int) -> None:
+        self.environment = environment
+        self.port = port
+        self.stack: subprocess.Popen[str] | None = None
+
+    def run(self, command: str) -> None:
+        here = command.replace("8000", str(self.port))
+        if command == STACK:
+            self.start_stack(here)
+            return
+        done = subprocess.run(
+            here, shell=True, cwd=ROOT, env=self.environment, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        assert done.returncode == EXIT_CODES.get(command, 0), f"{command}\n{said}"
+        assert "Traceback" not in said, f"{command}\n{said}"
+
+    def start_stack(self, command: str) -> None:
+        self.stack = subprocess.Popen(
+            shlex.split(command), cwd=ROOT, env=self.environment, stdout=subprocess.PIPE,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+        assert self.stack.stdout
+        for line in self.stack.stdout:
+            if "Ctrl-C stops it" in line:
+                return
+        pytest.fail(f"{command} ended by itself")
+
+    def stop_stack(self) -> None:
+        if self.stack and self.stack.poll() is None:
+            os.killpg(self.stack.pid, signal.SIGINT)
+            self.stack.wait(timeout=30)
+
+
+@pytest.fixture
+def tour(environment: dict[str, str], port: int) -> Iterator[Tour]:
+    guide = Tour(environment, port)
+    yield guide
+    guide.stop_stack()
+
+
+@pytest.mark.whole
+@pytest.mark.timeout(600)
+def test_the_commands_of_the_readme_work_in_order(tour, environment):
+    started = time.time()
+
+    for command in commands():
+        if command == "make test":  # this very test is part of it
+            subprocess.run(["make", "-n", "test"], cwd=ROOT, env=environment, check=True)
+        elif not command.startswith(". "):
+            tour.run(command)
+        if command == "make benchmark":
+            verdicts = json.loads((ROOT / "reports/latest/verdicts.json").read_text())
+            inconclusive = [
+                v["objective"]["name"] for v in verdicts["verdicts"] if v["status"] != "met"
+            ]
+            assert (verdicts["status"], inconclusive) == ("met", [])
+
+    latest = ROOT / "reports/latest"
+    assert (latest / "report.html").stat().st_mtime > started
+    assert json.loads((latest / "run.json").read_text())["expected_windows"] == ["my_app"]
