@@ -35,9 +35,10 @@ class Distribution:
 
     def record(self, seconds: float) -> None:
         """Record one duration; raises ValueError if it cannot be held."""
-        microseconds = round(seconds * 1e6)
+        microseconds = round(seconds * 1e6) if math.isfinite(seconds) else -1
         # hdrh drops what does not fit and answers False: a lost sample must be loud.
-        if microseconds < 0 or not self._histogram.record_value(microseconds):
+        fits = 0 <= microseconds <= _LARGEST and self._histogram.record_value(microseconds)
+        if not fits:
             msg = f"{seconds} s does not fit a distribution of 0 to 1 hour"
             raise ValueError(msg)
         self._sum += microseconds
@@ -70,14 +71,26 @@ class Distribution:
     def decode(cls, fields: Mapping[str, object]) -> Distribution:
         """Read what `encode` wrote; raises ValueError when it is damaged."""
         distribution = cls()
-        smallest, largest, total = fields["min_us"], fields["max_us"], fields["sum_us"]
-        if isinstance(smallest, int) and isinstance(largest, int) and isinstance(total, int):
-            distribution._histogram.decode_and_add(str(fields["hdr"]))
-            distribution._sum = total
-            distribution._widen(smallest, largest)
-        if distribution.count != fields["count"]:
-            msg = f"histogram of {distribution.count} values says it holds {fields['count']}"
+        hdr, count, total, smallest, largest = (
+            fields.get(name) for name in ("hdr", "count", "sum_us", "min_us", "max_us")
+        )
+        try:
+            distribution._histogram.decode_and_add(str(hdr))
+        except Exception as error:  # hdrh and zlib have no common kind of error
+            msg = f"not an HDR histogram: {error}"
+            raise ValueError(msg) from error
+        if distribution.count != count:
+            msg = f"histogram of {distribution.count} values says it holds {count}"
             raise ValueError(msg)
+        if count == 0:
+            return distribution
+        if not (
+            isinstance(smallest, int) and isinstance(largest, int) and isinstance(total, int)
+        ) or not count * smallest <= total <= count * largest:
+            msg = f"{count} values from {smallest} to {largest} us cannot sum up to {total} us"
+            raise ValueError(msg)
+        distribution._sum = total
+        distribution._widen(smallest, largest)
         return distribution
 
     @property

@@ -55,6 +55,8 @@ def load_prices(path: Path) -> PriceBook:
     """Read a price book; raises YamlError that names the line and field at fault."""
     top = read_yaml(path)
     top.only("version", "currency", "models")
+    if top.text("version") != "1":
+        raise top.error("version", f"{top.text('version')!r} is not known; this harness reads 1")
     if top.text("currency", "USD") != "USD":
         raise top.error("currency", "only USD is known")
     models = tuple(_model(item) for item in top.items("models"))
@@ -73,9 +75,8 @@ def _model(item: Fields) -> ModelPrice:
         raise item.error("match", f"not a regular expression: {error}") from error
     prices = item.fields("usd_per_million_tokens")
     per_token = {key: prices.number(key) / _PER_MILLION for key in prices.keys()}  # noqa: SIM118
-    negative = [key for key, value in per_token.items() if value < 0]
-    if negative:
-        raise prices.error(negative[0], "a price cannot be negative")
+    if not per_token:
+        raise item.error("usd_per_million_tokens", "give the price of at least one usage key")
     return ModelPrice(name, pattern, per_token)
 
 

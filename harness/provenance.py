@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from harness.model import Part, Run
+from harness.model import HarnessError, Part, Run
 from harness.runs import new_run_id
 
 STACK_FILE = Path(".stack/stack.json")
@@ -70,10 +70,15 @@ def stack_of(target: str) -> Stack:
     `locust -f scenarios` against it knows where the traces are.
     """
     if STACK_FILE.exists():
-        fields = json.loads(STACK_FILE.read_text(encoding="utf-8"))
-        if fields["target"] == target.rstrip("/"):
+        try:
+            fields = json.loads(STACK_FILE.read_text(encoding="utf-8"))
             parts = tuple(Part(**part) for part in fields["parts"])
-            return Stack(parts, fields["environment"])
+            known = Stack(parts, fields["environment"])
+            serves = fields["target"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise HarnessError(f"{STACK_FILE} is damaged; delete it") from error
+        if serves == target.rstrip("/"):
+            return known
     configured = bool(os.environ.get("LANGFUSE_PUBLIC_KEY"))
     where = langfuse_url(os.environ) if configured else "not configured"
     return Stack(

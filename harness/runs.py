@@ -21,16 +21,18 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.distribution import Distribution
 from harness.model import HarnessError, Outcome, Part, Run, Sample, Window
 
 _FORMAT = 1
+Line = TypeVar("Line")
 
 
 class RunError(HarnessError):
@@ -123,10 +125,11 @@ class RunDirectory:
             raise RunError(f"{self.path} is not a run directory: it has no run.json")
         if fields.pop("format", None) != _FORMAT:
             raise RunError(f"{self.path}/run.json is of another format than {_FORMAT}")
-        fields["parts"] = tuple(Part(**part) for part in fields["parts"])
-        fields["expected_windows"] = tuple(fields["expected_windows"])
-        fields["notes"] = tuple(fields["notes"])
-        return Run(**fields)
+        with _damage(self.path / "run.json"):
+            fields["parts"] = tuple(Part(**part) for part in fields["parts"])
+            fields["expected_windows"] = tuple(fields["expected_windows"])
+            fields["notes"] = tuple(fields["notes"])
+            return Run(**fields)
 
     def note(self, *notes: str) -> None:
         """Add remarks to run.json: what a reader of the report must know."""
@@ -157,11 +160,12 @@ class RunDirectory:
         fields = self._read_json(f"windows/{name}/window.json")
         if fields is None:
             raise RunError(f"{self.path} has no window {name!r}")
-        window = fields.pop("window")
-        window["scenarios"] = tuple(window["scenarios"])
-        fields["null_probes"] = tuple(fields["null_probes"])
-        fields["notes"] = tuple(fields["notes"])
-        return WindowRecord(window=Window(**window), **fields)
+        with _damage(self.path / f"windows/{name}/window.json"):
+            window = fields.pop("window")
+            window["scenarios"] = tuple(window["scenarios"])
+            fields["null_probes"] = tuple(fields["null_probes"])
+            fields["notes"] = tuple(fields["notes"])
+            return WindowRecord(window=Window(**window), **fields)
 
     def append_samples(self, window: str, samples: Iterable[Sample]) -> None:
         """Add a line per sample."""
@@ -171,10 +175,7 @@ class RunDirectory:
 
     def read_samples(self, window: str) -> list[Sample]:
         """Read all samples of a window; a last line cut short by a crash is left out."""
-        return [
-            Sample(**{**fields, "outcome": Outcome(fields["outcome"])})
-            for fields in self._read_lines(f"windows/{window}/samples.jsonl")
-        ]
+        return list(self._read_lines(f"windows/{window}/samples.jsonl", _sample))
 
     def write_histograms(
         self, window: str, histograms: Mapping[HistogramKey, Distribution]
@@ -185,12 +186,7 @@ class RunDirectory:
 
     def read_histograms(self, window: str) -> dict[HistogramKey, Distribution]:
         """Read the HDR histograms of a window."""
-        return {
-            HistogramKey(
-                f["scenario"], f["operation"], Outcome(f["outcome"]), f["time"]
-            ): Distribution.decode(f)
-            for f in self._read_lines(f"windows/{window}/histograms.jsonl")
-        }
+        return dict(self._read_lines(f"windows/{window}/histograms.jsonl", _histogram))
 
     # -- the other witnesses ----------------------------------------------------
 
@@ -210,7 +206,8 @@ class RunDirectory:
             return None
         text_path = self.path / f"{stem}.prom"
         text = text_path.read_text(encoding="utf-8") if text_path.exists() else None
-        return Snapshot(text=text, **facts)
+        with _damage(self.path / f"{stem}.json"):
+            return Snapshot(text=text, **facts)
 
     def write_observations(
         self, window: str, rows: Iterable[Mapping[str, Any]], collection: Collection
@@ -222,8 +219,9 @@ class RunDirectory:
     def read_observations(self, window: str) -> tuple[list[dict[str, Any]], Collection | None]:
         """Read the observations of a window; None for the collection when it was never tried."""
         facts = self._read_json(f"windows/{window}/langfuse.json")
-        rows = list(self._read_lines(f"windows/{window}/langfuse.jsonl"))
-        return rows, None if facts is None else Collection(**facts)
+        rows = list(self._read_lines(f"windows/{window}/langfuse.jsonl", dict))
+        with _damage(self.path / f"windows/{window}/langfuse.json"):
+            return rows, None if facts is None else Collection(**facts)
 
     # -- files ------------------------------------------------------------------
 
@@ -242,30 +240,51 @@ class RunDirectory:
         path = self.path / name
         if not path.exists():
             return None
-        try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RunError(f"{path} is damaged: {error}") from error
-        if not isinstance(fields, dict):
-            raise RunError(f"{path} is damaged: not an object")
-        return fields
+        with _damage(path):
+            return dict(json.loads(path.read_text(encoding="utf-8")))
 
     def _write_lines(self, name: str, lines: Iterable[Mapping[str, Any]]) -> None:
         with self._path(name).open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
 
-    def _read_lines(self, name: str) -> Iterator[dict[str, Any]]:
+    def _read_lines(self, name: str, read: Callable[[dict[str, Any]], Line]) -> Iterator[Line]:
+        """Read a line at a time as `read` makes of it; a damaged one is named by its number."""
         path = self.path / name
         if not path.exists():
             return
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    if not line.endswith("\n"):
-                        return  # cut short by a crash while it was written
-                    raise RunError(f"{path}:{number} is damaged: {error}") from error
+                with _damage(f"{path}:{number}"):
+                    try:
+                        fields = json.loads(line)
+                    except ValueError:
+                        if not line.endswith(b"\n"):
+                            return  # cut short by a crash while it was written
+                        raise
+                    found = read(fields)
+                yield found
+
+
+@contextmanager
+def _damage(place: object) -> Iterator[None]:
+    """Turn whatever a file of the wrong content causes into one sentence that names the place."""
+    try:
+        yield
+    except KeyError as error:
+        raise RunError(f"{place} is damaged: it has no {error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{place} is damaged: {error}") from error
+
+
+def _sample(fields: dict[str, Any]) -> Sample:
+    return Sample(**{**fields, "outcome": Outcome(fields["outcome"])})
+
+
+def _histogram(fields: dict[str, Any]) -> tuple[HistogramKey, Distribution]:
+    key = HistogramKey(
+        fields["scenario"], fields["operation"], Outcome(fields["outcome"]), fields["time"]
+    )
+    return key, Distribution.decode(fields)
 
 
 def new_run_id(now: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -101,8 +102,15 @@ def _defaults(top: Fields) -> _Defaults:
         return _Defaults()
     fields = top.fields("defaults")
     fields.only("confidence", "min_events")
-    fields.share("confidence", "95%")
+    _confidence(fields, "95%")
     return _Defaults(fields.text("confidence", "95%"), fields.whole("min_events", 1))
+
+
+def _confidence(fields: Fields, default: str) -> float:
+    confidence = fields.share("confidence", default)
+    if not 0.5 <= confidence < 1:
+        raise fields.error("confidence", "must be at least 50% and below 100%")
+    return confidence
 
 
 def _objective(item: Fields, defaults: _Defaults, scenarios: tuple[str, ...]) -> Objective:
@@ -121,9 +129,7 @@ def _objective(item: Fields, defaults: _Defaults, scenarios: tuple[str, ...]) ->
     if kind_text not in tuple(Kind):
         raise item.error("kind", f"{kind_text!r} is not a kind; known: {', '.join(Kind)}")
     kind = Kind(kind_text)
-    confidence = item.share("confidence", defaults.confidence)
-    if not 0.5 <= confidence < 1:
-        raise item.error("confidence", "must be at least 50% and below 100%")
+    confidence = _confidence(item, defaults.confidence)
     indicator, target, at_least, promise = _target(item, name, kind)
     return Objective(
         name=name,
@@ -155,6 +161,8 @@ def _target(item: Fields, name: str, kind: Kind) -> tuple[Indicator, float, bool
         raise item.error(key, f"a {kind} is promised with at_most")
     asks = _asks(item, kind, bad=False)
     in_seconds = any(ask.what.endswith("_seconds") for ask in asks.values())
+    if in_seconds and len(asks) > 1:
+        raise item.error("witnesses", "they answer in different units; promise one thing at a time")
     limit = item.seconds(key) if in_seconds else item.number(key)
     unit = "" if kind is Kind.COUNT else "s" if in_seconds else "USD"
     return Indicator(name, kind, asks, unit=unit), limit, False, f"<= {item.text(key)}"
@@ -179,6 +187,8 @@ def _ratio_target(item: Fields, name: str, key: str) -> tuple[Indicator, float, 
         raise item.error(
             key, "can never be shown with confidence; leave room for an error, or use kind: count"
         )
+    if share in (0, 1):
+        raise item.error(key, "promises nothing: no share can miss it")
     asks = _asks(item, Kind.RATIO, bad=not at_least)
     sign = ">=" if at_least else "<="
     return Indicator(name, Kind.RATIO, asks), share, at_least, f"{sign} {item.text(key)}"
@@ -227,7 +237,16 @@ def selector(fields: Fields, key: str) -> Selector:
     if "match" in inner:
         labels = inner.fields("match")
         match = {label: labels.texts(label) for label in labels.keys()}  # noqa: SIM118
+        if not all(_is_number(bound) for bound in match.get("le", ())):
+            raise labels.error("le", "must be the upper bound of a bucket, such as 5 or +Inf")
     return Selector(_metric(inner, "metric"), match)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
 
 
 def _metric(fields: Fields, key: str) -> str:
@@ -244,7 +263,7 @@ def _reconciliation(fields: Fields) -> Reconciliation:
     overhead = fields.seconds("overhead", "50ms")
     limit = fields.seconds("overhead_limit", "100ms")
     if limit < overhead:
-        raise fields.error("overhead_limit", "must not be below overhead")
+        raise fields.error("overhead_limit", f"must not be below overhead; it is {limit:g} s here")
     return Reconciliation(
         requests=selectors.get("requests"),
         llm_calls=selectors.get("llm_calls"),

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import yaml
 
 from harness.model import HarnessError
 
-_DURATION = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+# Decimal, so that 700ms is 0.7 and falls on the same bucket bound as 0.7s.
+_DURATION = {
+    unit: Decimal(seconds)
+    for unit, seconds in {
+        "us": "0.000001", "ms": "0.001", "s": "1", "m": "60", "min": "60", "h": "3600",
+    }.items()
+}  # fmt: skip
 
 
 class YamlError(HarnessError):
@@ -28,8 +36,11 @@ class Fields:
         self._values: dict[str, yaml.Node] = {}
         self._lines: dict[str, int] = {}
         for key, value in node.value:
-            name = str(key.value)
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                place = f"{where}: " if where else ""
+                raise YamlError(f"{path}:{line}: {place}the name of a field must be a text")
+            name = str(key.value)
             if name in self._values:
                 raise YamlError(f"{path}:{line}: {self._at(name)}: given twice; keep one")
             self._values[name] = value
@@ -68,15 +79,22 @@ class Fields:
             if default is None:
                 raise self.error(key, "missing; it must be given")
             return default
+        if not node.value:
+            raise self.error(key, "is empty; give a value or leave the field out")
         return str(node.value)
 
     def number(self, key: str) -> float:
-        """Read a plain number."""
+        """Read a plain number that is not negative: nothing here is counted below zero."""
         text = self.text(key)
         try:
-            return float(text)
+            value = float(text)
         except ValueError:
-            raise self.error(key, f"{text!r} is not a number") from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise self.error(key, f"{text!r} is not a number")
+        if value < 0:
+            raise self.error(key, f"{text} is negative; it must be zero or more")
+        return value
 
     def whole(self, key: str, default: int) -> int:
         """Read a whole number of at least 1."""
@@ -98,7 +116,7 @@ class Fields:
         match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)", text)
         if match is None or match[2] not in _DURATION:
             raise self.error(key, f"{text!r} is not a duration; write it like 5s, 250ms or 2m")
-        return float(match[1]) * _DURATION[match[2]]
+        return float(Decimal(match[1]) * _DURATION[match[2]])
 
     def share(self, key: str, default: str | None = None) -> float:
         """Read a percentage as people write it, such as 99.5%, as a fraction."""
@@ -106,7 +124,7 @@ class Fields:
         match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*%", text)
         if match is None or float(match[1]) > 100:
             raise self.error(key, f"{text!r} is not a percentage; write it like 80% or 99.5%")
-        return round(float(match[1]) / 100, 12)
+        return float(Decimal(match[1]) / 100)
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Read one piece of text or a list of them."""
@@ -162,6 +180,11 @@ def read_yaml(path: Path) -> Fields:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise YamlError(f"{path}:{line}: not valid YAML: {error.problem}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise YamlError(f"{path}:{line}: not valid YAML: a character that YAML forbids") from error
+    if node is None:
+        raise YamlError(f"{path}: is empty")
     if not isinstance(node, yaml.MappingNode):
         raise YamlError(f"{path}:1: must be a mapping of fields")
     return Fields(path, node)

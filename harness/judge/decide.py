@@ -226,4 +226,5 @@ def _overall(
         tracked = ", ".join(v.objective.name for v in verdicts if v.status is status)
         tail += f" Tracked and {status}: {tracked}." if tracked else ""
     agree = "the witnesses agree" if not lost else "the counts agree"
-    return Status.MET, f"Met: all {len(gates)} gates are kept, and {agree}.{tail}"
+    kept = {1: "the gate is", 2: "both gates are"}.get(len(gates), f"all {len(gates)} gates are")
+    return Status.MET, f"Met: {kept} kept, and {agree}.{tail}"

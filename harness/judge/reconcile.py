@@ -41,18 +41,21 @@ def reconcile(
     `stragglers` is the share of requests that may exceed it.
     """
     found = []
+    # What a client gave up on may or may not have been counted by the others,
+    # and how many calls and tokens those requests caused nobody can say.
+    slack = sum(a.unanswered for a in accounts)
     for one, other in combinations(accounts, 2):
-        found += _counts(window, one, other)
-    by_witness = {a.witness: a for a in accounts}
+        found += _counts(window, one, other, slack)
+    by_witness = {a.witness: a for a in accounts if not a.problem}
     client, metrics = by_witness.get("client"), by_witness.get("metrics")
-    if client and metrics and not metrics.problem and metrics.server_durations:
+    if client and metrics and metrics.server_durations:
         probe = client.null_probe_p99 or 0.0
         allowance = min(max(overhead, probe), overhead_limit)
         found.append(couple(window, client, metrics.server_durations, allowance, stragglers))
     return found
 
 
-def _counts(window: str, one: Account, other: Account) -> list[Agreement]:
+def _counts(window: str, one: Account, other: Account, slack: int) -> list[Agreement]:
     pair = (one.witness, other.witness)
     silent = [a for a in (one, other) if a.problem]
     if silent:
@@ -63,9 +66,7 @@ def _counts(window: str, one: Account, other: Account) -> list[Agreement]:
         a, b = getattr(one, name), getattr(other, name)
         if a is None or b is None:
             continue  # a quantity that a witness does not know is not compared
-        # What a client gave up on may or may not have been counted by the others,
-        # and how many calls and tokens those requests caused nobody can say.
-        found.append(_count(window, about, pair, (a, b), one.unanswered + other.unanswered))
+        found.append(_count(window, about, pair, (a, b), slack))
     return found
 
 
@@ -77,10 +78,12 @@ def _count(
         return Agreement(window, about, pair, Finding.AGREE, f"both count {a}", (a, b))
     more, less = (pair[0], pair[1]) if a > b else (pair[1], pair[0])
     difference = f"{more} counts {abs(a - b)} more than {less} ({max(a, b)} against {min(a, b)})"
-    if about == REQUESTS and a < b <= a + slack:
+    # The client counts what was answered: nobody may count less than that.
+    possible = slack and (pair[0] != "client" or a < b)
+    if possible and about == REQUESTS and abs(a - b) <= slack:
         reason = f"{difference}; {slack} requests were sent but not answered"
         return Agreement(window, about, pair, Finding.AGREE, reason, (a, b), slack)
-    if about != REQUESTS and slack:
+    if possible and about != REQUESTS:
         reason = f"{difference}, and {slack} requests were sent but not answered"
         return Agreement(window, about, pair, Finding.NOT_COMPARABLE, reason, (a, b), slack)
     return Agreement(window, about, pair, Finding.CONTRADICTION, difference, (a, b), slack)
@@ -103,13 +106,12 @@ def couple(
     if seen is None or not seen.count or not server.count:
         reason = "one of them has no request times"
         return Agreement(window, TIME, pair, Finding.NOT_COMPARABLE, reason)
+    means = (seen.total_seconds / seen.count, server.total_seconds / server.count)
     lost, extra = max(0, seen.count - server.count), max(0, server.count - seen.count)
     if lost or extra > client.unanswered:
         reason = "they did not count the same requests, so their times cannot be compared"
-        values = (seen.total_seconds, server.total_seconds)
-        return Agreement(window, TIME, pair, Finding.NOT_COMPARABLE, reason, values)
+        return Agreement(window, TIME, pair, Finding.NOT_COMPARABLE, reason, means)
     checks = _check_bounds(seen, server, allowance, stragglers, extra)
-    means = (seen.total_seconds / seen.count, server.total_seconds / server.count)
     finding, reason = _finding(checks, means, allowance, comparable_mean=not extra)
     return Agreement(window, TIME, pair, finding, reason, means, allowance, checks)
 
@@ -181,10 +183,11 @@ def compare_cost(
         return Agreement(window, COST, pair, Finding.NOT_COMPARABLE, reason)
     if recomputed is None:
         return Agreement(window, COST, pair, Finding.NOT_COMPARABLE, problem, (given, None))
-    off = abs(given - recomputed) / recomputed if recomputed else abs(given)
     reason = f"Langfuse says {given:.6f} USD, usage times price is {recomputed:.6f} USD"
-    finding = Finding.AGREE if off <= within else Finding.CONTRADICTION
-    difference = f"{reason}: {off:.2%} apart, {within:.0%} allowed"
+    off = abs(given - recomputed)
+    finding = Finding.AGREE if off <= within * recomputed else Finding.CONTRADICTION
+    apart = f": {off / recomputed:.2%} apart, {within:.0%} allowed" if recomputed else ""
+    difference = f"{reason}{apart}"
     return Agreement(window, COST, pair, finding, difference, (given, recomputed), within)
 
 

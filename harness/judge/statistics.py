@@ -27,11 +27,14 @@ def share_at_most(good: int, events: int, confidence: float) -> float:
     return float(betaincinv(good + 1, events - good, confidence))
 
 
-def events_to_decide(share: float, target: float, confidence: float) -> int | None:
+def events_to_decide(
+    share: float, target: float, confidence: float, after: int = 0
+) -> int | None:
     """
     How many events would decide it, if they went on coming at this share of good ones.
 
-    None when a million would not, because the share is too close to the target.
+    Only numbers above `after` are considered: so many were not enough. None when
+    a million would not do, because the share is too close to the target.
     """
 
     def decided(events: int) -> bool:
@@ -41,12 +44,11 @@ def events_to_decide(share: float, target: float, confidence: float) -> int | No
             or share_at_most(good, events, confidence) < target
         )
 
-    high = 1
+    low, high = after, max(1, 2 * after)
     while not decided(high):
-        high *= 2
+        low, high = high, 2 * high
         if high > _MANY:
             return None
-    low = high // 2
     while low + 1 < high:
         middle = (low + high) // 2
         low, high = (low, middle) if decided(middle) else (middle, high)

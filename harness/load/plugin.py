@@ -149,7 +149,8 @@ class _Owner:
         names = ", ".join(u.__name__ for u in self._users) or "no AgentUser"
         return (
             f"the scenario file declares {names}, so its window would be {self._window_name()}, "
-            f"which is not among {', '.join(expected)}; name file and class alike, one class a file"
+            f"which is not among {', '.join(expected)}; name file "
+            "and class alike, one class a file"
         )
 
     def open_window(self) -> OpenWindow:
