@@ -44,7 +44,11 @@ $(READY): requirements.lock pyproject.toml
 	  uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
 	else \
 	  echo "installing with pip"; \
-	  { $(PYTHON) -m venv $(VENV) || $(PYTHON) -m venv --without-pip $(VENV); } && \
+	  $(PYTHON) -m venv $(VENV) || { \
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+	    apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null && \
+	    $(PYTHON) -m venv $(VENV); } || \
+	  { echo "Python cannot make virtual environments here; install python3-venv"; exit 1; } && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
 	fi

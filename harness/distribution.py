@@ -84,9 +84,10 @@ class Distribution:
             raise ValueError(msg)
         if count == 0:
             return distribution
-        if not (
-            isinstance(smallest, int) and isinstance(largest, int) and isinstance(total, int)
-        ) or not count * smallest <= total <= count * largest:
+        if (
+            not (isinstance(smallest, int) and isinstance(largest, int) and isinstance(total, int))
+            or not count * smallest <= total <= count * largest
+        ):
             msg = f"{count} values from {smallest} to {largest} us cannot sum up to {total} us"
             raise ValueError(msg)
         distribution._sum = total

@@ -162,7 +162,9 @@ def _target(item: Fields, name: str, kind: Kind) -> tuple[Indicator, float, bool
     asks = _asks(item, kind, bad=False)
     in_seconds = any(ask.what.endswith("_seconds") for ask in asks.values())
     if in_seconds and len(asks) > 1:
-        raise item.error("witnesses", "they answer in different units; promise one thing at a time")
+        raise item.error(
+            "witnesses", "they answer in different units; promise one thing at a time"
+        )
     limit = item.seconds(key) if in_seconds else item.number(key)
     unit = "" if kind is Kind.COUNT else "s" if in_seconds else "USD"
     return Indicator(name, kind, asks, unit=unit), limit, False, f"<= {item.text(key)}"
@@ -207,6 +209,10 @@ def _ask(witnesses: Fields, witness: str, kind: Kind, *, bad: bool) -> Ask:
     if witness == "metrics" and not known:
         return Ask(parts=_parts(witnesses.fields(witness), kind, bad=bad))
     what = witnesses.text(witness)
+    if bad:
+        raise witnesses.error(
+            witness, f"the {witness} witness knows the share of good events; promise it at_least"
+        )
     if what not in known:
         can = f"ask it for {', '.join(known)}" if known else "it cannot answer that"
         raise witnesses.error(witness, f"the {witness} witness, kind {kind}: {can}")

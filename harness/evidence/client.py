@@ -42,8 +42,18 @@ class ClientEvidence:
             return Measurement(self.witness, None, 0, asked, note=note or "it sent no request")
         failed = sum(s.outcome is not Outcome.OK for s in counted)
         if indicator.kind is Kind.LATENCY:
-            merged = self._merged(windows, what)
-            return _latency(indicator, merged, len(counted), asked, note)
+            if what == "ttft":
+                # Only operations that stream have a first token, but their failures count.
+                streaming = {s.operation for s in counted if s.first_token is not None}
+                counted = [
+                    s
+                    for s in counted
+                    if s.operation in streaming
+                    and (s.first_token is not None or s.outcome is not Outcome.OK)
+                ]
+                if not counted:
+                    return Measurement(self.witness, None, 0, asked, note="nothing was streamed")
+            return _latency(indicator, self._merged(windows, what), len(counted), asked, note)
         if indicator.kind is Kind.RATIO:
             share = Interval.exactly((len(counted) - failed) / len(counted))
             return Measurement(self.witness, share, len(counted), asked, note=note)
@@ -82,6 +92,8 @@ class ClientEvidence:
         )
         if held == len(samples):
             return ""
+        if not self._histograms[window]:
+            return f"its window was never closed: {len(samples)} rows but no histogram"
         return f"{len(samples)} rows but {held} values in the histograms"
 
     def _merged(
@@ -108,10 +120,6 @@ def _latency(
     if indicator.quantile is None or indicator.bound is None:
         msg = f"{indicator.name}: a latency needs a quantile and a bound"
         raise ValueError(msg)
-    if indicator.asks["client"].what == "ttft":
-        events = good.count  # only streamed answers have a first token
-        if not events:
-            return Measurement("client", None, 0, asked, note="nothing was streamed")
     surely, possibly = good.at_or_below(indicator.bound)
     rank = max(1, math.ceil(indicator.quantile * events - 1e-9))
     beyond = Interval(good.largest or 0.0, math.inf)

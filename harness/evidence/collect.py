@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from langfuse.api import LangfuseAPI
 from langfuse.api.core import ApiError
+from pydantic import ValidationError
 
 from harness.evidence.langfuse import is_root, once
 from harness.model import HarnessError
@@ -49,6 +50,14 @@ Row = dict[str, Any]
 
 class LangfuseError(HarnessError):
     """Why Langfuse cannot be asked, in one sentence, without any key in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How time passes while waiting; tests pass a clock of their own."""
+
+    now: Callable[[], float] = time.monotonic
+    wait: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,9 @@ class Langfuse:
             return question()
         except ApiError as error:
             raise LangfuseError(f"Langfuse at {self.url} answered {error.status_code}") from error
-        except httpx.HTTPError as error:
+        except ValidationError as error:
+            raise LangfuseError(f"{self.url} does not answer as Langfuse does") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise LangfuseError(f"Langfuse at {self.url} cannot be reached: {error}") from error
 
 
@@ -124,23 +135,27 @@ def _json(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def collect(directory: RunDirectory, environment: Mapping[str, str]) -> None:
+def collect(
+    directory: RunDirectory, environment: Mapping[str, str], patience: Patience | None = None
+) -> None:
     """
     Read the observations of every window and keep them in the run directory.
 
     Polls until each window has a trace for every answered request and nothing
     more arrives; or until nothing has arrived for 10 seconds; or for 90 seconds.
     """
-    begin = time.monotonic()
+    patience = patience or Patience()
+    begin = patience.now()
     expected = {
         name: sum(s.outcome.answered for s in directory.read_samples(name))
         for name in directory.window_names()
     }
     try:
         langfuse = Langfuse.connect(environment)
-        by_window, polls = _poll(langfuse, directory, expected)
+        by_window, polls = _poll(langfuse, directory, expected, patience)
     except LangfuseError as error:
-        failed = Collection(False, 0, time.monotonic() - begin, problem=str(error))
+        seconds = round(patience.now() - begin, 3)
+        failed = Collection(complete=False, polls=0, seconds=seconds, problem=str(error))
         for name in expected:
             directory.write_observations(name, [], failed)
         return
@@ -152,21 +167,24 @@ def collect(directory: RunDirectory, environment: Mapping[str, str]) -> None:
             Collection(
                 complete,
                 polls,
-                round(time.monotonic() - begin, 3),
+                round(patience.now() - begin, 3),
                 duplicates=len(rows) - len(once(rows)),
             ),
         )
 
 
 def _poll(
-    langfuse: Langfuse, directory: RunDirectory, expected: Mapping[str, int]
+    langfuse: Langfuse,
+    directory: RunDirectory,
+    expected: Mapping[str, int],
+    patience: Patience,
 ) -> tuple[dict[str, list[Row]], int]:
     run = directory.read_run()
     scenarios = {
         name: {f"scenario:{s}" for s in directory.read_window(name).window.scenarios}
         for name in expected
     }
-    begin = last_change = time.monotonic()
+    begin = last_change = patience.now()
     seen = -1
     polls = failures = 0
     while True:
@@ -179,14 +197,14 @@ def _poll(
             failures += 1
             if failures >= _ATTEMPTS:
                 raise
-            time.sleep(_POLL_SECONDS)
+            patience.wait(_POLL_SECONDS)
             continue
         polls += 1
         by_window = {
             name: [r for r in rows if scenarios[name] & set(r.get("tags") or ())]
             for name in expected
         }
-        now = time.monotonic()
+        now = patience.now()
         stable = len(rows) == seen
         if not stable:
             seen, last_change = len(rows), now
@@ -198,4 +216,4 @@ def _poll(
             return by_window, polls
         if now - last_change > _QUIET_SECONDS or now - begin > _LIMIT_SECONDS:
             return by_window, polls
-        time.sleep(_POLL_SECONDS)
+        patience.wait(_POLL_SECONDS)

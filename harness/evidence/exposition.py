@@ -13,8 +13,13 @@ from harness.model import Buckets, HarnessError, Selector
 
 Labels = frozenset[tuple[str, str]]
 _CREATED = "_created"
-_RISING = ("counter", "histogram", "summary")
-_SUFFIXES = {"counter": ("", "_total"), "histogram": ("", "_bucket", "_count", "_sum")}
+# The series of each type that may only go up, by what follows the name. A
+# summary's own series are quantiles, which come and go.
+_RISING = {
+    "counter": ("", "_total"),
+    "histogram": ("_bucket", "_count", "_sum"),
+    "summary": ("_count", "_sum"),
+}
 
 
 class ExpositionError(HarnessError):
@@ -45,22 +50,29 @@ def parse(text: str) -> Scrape:
     series: dict[str, dict[Labels, float]] = {}
     declared: set[str] = set()
     rising: set[str] = set()
+    counters: set[str] = set()
     try:
         for family in text_string_to_metric_families(text):
             stem = family.name
-            declared.update(stem + suffix for suffix in _SUFFIXES.get(family.type, ("",)))
+            up = {stem + suffix for suffix in _RISING.get(family.type, ())}
+            declared |= {stem, *up}
+            rising |= up
+            counters |= {stem} if family.type == "counter" else set()
             for sample in family.samples:
                 labels = dict(sample.labels)
                 if "le" in labels:
                     labels["le"] = bound_text(float(labels["le"]))
                 declared.add(sample.name)
-                if family.type in _RISING or (family.type == "unknown" and _counts(sample.name)):
+                if family.type == "unknown" and _counts(sample.name):
                     rising.add(sample.name)
                 series.setdefault(sample.name, {})[frozenset(labels.items())] = float(sample.value)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ExpositionError(f"not Prometheus text exposition: {error}") from error
     if not declared:
         raise ExpositionError("not Prometheus text exposition: it holds no metric")
+    # The parser adds _total to a counter without it; it must answer to its own name too.
+    for stem in counters & {name.removesuffix("_total") for name in series} - set(series):
+        series[stem] = series[f"{stem}_total"]
     return Scrape(series, frozenset(declared), frozenset(rising))
 
 
@@ -86,16 +98,22 @@ class Fold:
         """
         The increase over all series the selector matches.
 
-        A metric that the server never declared is None; one that it declares
-        but has no matching series is 0: it never happened.
+        A metric that the server never declared is None; a counter that it declares
+        but that has no matching series is 0: it never happened. Raises
+        ExpositionError for a metric that does not count, and for NaN.
         """
         if selector.metric not in self.declared:
             return None
-        return sum(
+        if selector.metric not in self.increases:
+            raise ExpositionError(f"{selector.metric} is not a counter, so it cannot be counted")
+        total = sum(
             value
-            for labels, value in self.increases.get(selector.metric, {}).items()
+            for labels, value in self.increases[selector.metric].items()
             if matches(selector, labels)
         )
+        if not math.isfinite(total):
+            raise ExpositionError(f"{selector} is {total}, not a number")
+        return total
 
     def buckets(self, selector: Selector) -> Buckets | None:
         """The histogram over all series the selector matches; None when there is none."""
@@ -108,20 +126,22 @@ class Fold:
             return None
         bounds = {tuple(sorted(found)) for found in by_labels.values()}
         if len(bounds) > 1:
-            msg = f"{selector}: its series have different bucket bounds and cannot be added"
-            raise ExpositionError(msg)
+            raise ExpositionError(
+                f"{selector}: its series have different bucket bounds and cannot be added"
+            )
         edges = bounds.pop()
         if not math.isinf(edges[-1]):
-            msg = f"{selector}: it has no +Inf bucket"
-            raise ExpositionError(msg)
-        cumulative = tuple(
-            round(sum(found[edge] for found in by_labels.values())) for edge in edges
-        )
+            raise ExpositionError(f"{selector}: it has no +Inf bucket")
+        sums = [sum(found[edge] for found in by_labels.values()) for edge in edges]
+        if not all(map(math.isfinite, sums)):
+            raise ExpositionError(f"{selector}: one of its bucket counts is not a number")
+        cumulative = tuple(round(count) for count in sums)
         if any(a > b for a, b in pairwise(cumulative)):
-            msg = f"{selector}: its bucket counts go down as the bounds go up"
-            raise ExpositionError(msg)
+            raise ExpositionError(f"{selector}: its bucket counts go down as the bounds go up")
         seconds = self.total(Selector(f"{selector.metric}_sum", selector.match))
-        return Buckets(edges, cumulative, seconds or 0.0)
+        if seconds is None:
+            raise ExpositionError(f"{selector}: it has no _sum")
+        return Buckets(edges, cumulative, seconds)
 
 
 def matches(selector: Selector, labels: Labels) -> bool:
@@ -146,22 +166,29 @@ def fold(before: Scrape, after: Scrape) -> Fold:
     start = "process_start_time_seconds"
     if before.series.get(start) != after.series.get(start):
         resets.append("the process was restarted")
+    rising = before.rising | after.rising
     for name, values in after.series.items():
         earlier = before.series.get(name, {})
-        if name.endswith(_CREATED) and any(earlier.get(k, v) != v for k, v in values.items()):
+        if _tells_creation(name, rising) and any(
+            earlier.get(k, v) != v for k, v in values.items()
+        ):
             resets.append(f"{name} changed")
     increases: dict[str, dict[Labels, float]] = {}
-    for name in sorted(before.rising | after.rising):
+    for name in sorted(rising):
         earlier, later = before.series.get(name, {}), after.series.get(name, {})
         if any(later.get(labels, -math.inf) < value for labels, value in earlier.items()):
             resets.append(f"{name} went down or lost a series")
         increases[name] = {
-            labels: value - earlier.get(labels, 0.0)
-            if value >= earlier.get(labels, 0.0)
-            else value
+            labels: value if value < earlier.get(labels, 0.0) else value - earlier.get(labels, 0.0)
             for labels, value in later.items()
         }
     return Fold(increases, before.declared | after.declared, tuple(resets))
+
+
+def _tells_creation(name: str, rising: frozenset[str]) -> bool:
+    """Whether a series is the creation time of a counter, a histogram or a summary."""
+    stem = name.removesuffix(_CREATED)
+    return stem != name and name not in rising and bool({f"{stem}_total", f"{stem}_sum"} & rising)
 
 
 def add(folds: list[Fold]) -> Fold:

@@ -13,6 +13,8 @@ from harness.runs import RunDirectory
 
 Row = Mapping[str, Any]
 
+_MILLISECOND = 0.001  # what Langfuse rounds its instants to
+
 
 class LangfuseEvidence:
     """Observations of a run as Langfuse gave them, counted once per trace and id."""
@@ -123,16 +125,21 @@ def _latency(indicator: Indicator, rows: Sequence[Row], asked: str) -> Measureme
     if indicator.quantile is None or indicator.bound is None:
         msg = f"{indicator.name}: a latency needs a quantile and a bound"
         raise ValueError(msg)
-    # An instant of Langfuse is known to the millisecond, and no latency means below one.
-    taken = sorted(float(r.get("latency") or 0) for r in rows if is_root(r))
+    # No latency means below a millisecond; a failed request ranks above every success.
+    taken = sorted(
+        math.inf if r.get("level") == "ERROR" else float(r.get("latency") or 0)
+        for r in rows
+        if is_root(r)
+    )
     if not taken:
         return Measurement("langfuse", None, 0, asked, note="it holds no trace")
-    share = sum(t <= indicator.bound for t in taken) / len(taken)
+    surely = sum(t + _MILLISECOND <= indicator.bound for t in taken)
+    possibly = sum(t - _MILLISECOND <= indicator.bound for t in taken)
     at = taken[max(1, math.ceil(indicator.quantile * len(taken) - 1e-9)) - 1]
     return Measurement(
         "langfuse",
-        Interval.exactly(share),
+        Interval(surely / len(taken), possibly / len(taken)),
         len(taken),
         asked,
-        quantile=Interval(max(0.0, at - 0.001), at + 0.001),
+        quantile=Interval(max(0.0, at - _MILLISECOND), at + _MILLISECOND),
     )

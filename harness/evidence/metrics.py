@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 
 from harness.evidence.exposition import ExpositionError, Fold, add, fold, parse
-from harness.model import Account, Indicator, Interval, Kind, Measurement, Selector, Window
+from harness.model import (
+    Account,
+    Buckets,
+    Indicator,
+    Interval,
+    Kind,
+    Measurement,
+    Selector,
+    Window,
+)
 from harness.runs import RunDirectory
 from harness.slo import Reconciliation
 
@@ -75,18 +84,27 @@ class MetricsEvidence:
             return None if total is None else round(total)
 
         try:
-            durations = folded.buckets(asked.requests) if asked.requests else None
+            durations = _durations(folded, asked.requests)
+            return Account(
+                witness=self.witness,
+                requests=durations.count if durations else None,
+                llm_calls=count(asked.llm_calls),
+                tool_calls=count(asked.tool_calls),
+                input_tokens=count(asked.input_tokens),
+                output_tokens=count(asked.output_tokens),
+                server_durations=durations,
+            )
         except ExpositionError as error:
             return Account(self.witness, problem=str(error))
-        return Account(
-            witness=self.witness,
-            requests=durations.count if durations else None,
-            llm_calls=count(asked.llm_calls),
-            tool_calls=count(asked.tool_calls),
-            input_tokens=count(asked.input_tokens),
-            output_tokens=count(asked.output_tokens),
-            server_durations=durations,
-        )
+
+
+def _durations(folded: Fold, requests: Selector | None) -> Buckets | None:
+    """Times of all requests; none at all when the server knows the metric but saw no request."""
+    if requests is None:
+        return None
+    if not _known(folded, requests):
+        raise ExpositionError(f"the server has no metric {requests.metric}")
+    return folded.buckets(requests) or Buckets((math.inf,), (0,), 0.0)
 
 
 def _answer(indicator: Indicator, folded: Fold, asked: str) -> Measurement:

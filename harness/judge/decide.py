@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.judge import statistics
-from harness.judge.reconcile import TIME, impeached
+from harness.judge.reconcile import COST, TIME, impeached
 from harness.model import (
     Agreement,
     Evidence,
@@ -81,12 +81,15 @@ def _relevant(
     """Agreements that bear on an objective: its windows, its witnesses, its kind."""
     names = {w.name for w in windows}
     asked = {*objective.indicator.asks, "client"}
+    of_cost = {*asked, "prices"}
+    kind = objective.indicator.kind
+    bearing = {TIME: kind is Kind.LATENCY, COST: kind is Kind.AMOUNT}
     return tuple(
         a
         for a in agreements
         if a.window in names
-        and set(a.witnesses) <= asked
-        and (a.about != TIME or objective.indicator.kind is Kind.LATENCY)
+        and set(a.witnesses) <= (of_cost if a.about == COST else asked)
+        and bearing.get(a.about, True)
     )
 
 
@@ -104,6 +107,9 @@ def _decide(
     if contradictions:
         a = contradictions[0]
         return Status.INCONCLUSIVE, f"the witnesses contradict each other: {a.reason}"
+    unpriced = [a for a in agreements if a.about == COST and a.finding is Finding.NOT_COMPARABLE]
+    if unpriced:
+        return Status.INCONCLUSIVE, f"the cost cannot be checked: {unpriced[0].reason}"
     for m in measurements:
         few = m.events < objective.min_events
         if few and objective.indicator.kind in (Kind.LATENCY, Kind.RATIO):
@@ -140,10 +146,12 @@ def _decide_one(objective: Objective, m: Measurement) -> tuple[Status, str]:
         raise ValueError(msg)
     if objective.indicator.kind in (Kind.COUNT, Kind.AMOUNT):
         unit = f" {objective.indicator.unit}".rstrip()
+        form = ".0f" if objective.indicator.kind is Kind.COUNT else ".4g"
+        allowed = f"{unit}, at most {objective.target:g} allowed"
         if m.value.high <= objective.target:
-            return Status.MET, f"{m.value.high:.4g}{unit}, at most {objective.target:g} allowed"
+            return Status.MET, f"{m.value.high:{form}}{allowed}"
         if m.value.low > objective.target:
-            return Status.MISSED, f"{m.value.low:.4g}{unit}, at most {objective.target:g} allowed"
+            return Status.MISSED, f"{m.value.low:{form}}{allowed}"
         return Status.INCONCLUSIVE, f"{objective.target:g} lies inside what it knows"
     return _decide_share(objective, m.value.low, m.value.high, m.events)
 
@@ -171,18 +179,23 @@ def _decide_share(
                 Status.MISSED,
                 f"{what}, {sure} of at least {_percent(least)} ({target} allowed)",
             )
-    needed = statistics.events_to_decide(low, objective.target, objective.confidence)
-    more = (
-        f"; about {needed} events like these would decide it"
-        if needed and needed > events and low == high
-        else "; no number of events like these would decide it soon"
-        if low == high
-        else "; the bound is not an edge of the server's buckets"
-    )
     return Status.INCONCLUSIVE, (
         f"{what}, so the true share lies between {_percent(least)} and {_percent(most)}, and "
-        f"{target} is inside{more}"
+        f"{target} is inside; {_what_would_decide(objective, low, high, events)}"
     )
+
+
+def _what_would_decide(objective: Objective, low: float, high: float, events: int) -> str:
+    """Say how many events would decide it, or that no number would."""
+    if low < objective.target <= high:
+        return "it does not know closely enough which requests were within the bound"
+    needed = [
+        statistics.events_to_decide(share, objective.target, objective.confidence, events)
+        for share in (low, high)
+    ]
+    if None in needed:
+        return "no number of events like these would decide it soon"
+    return f"about {max(n for n in needed if n)} events like these would decide it"
 
 
 def _percent(share: float) -> str:
@@ -204,7 +217,8 @@ def _overall(
     missed = [v for v in gates if v.status is Status.MISSED]
     if missed:
         names = ", ".join(v.objective.name for v in missed)
-        return Status.MISSED, f"Missed: the gate {names} was not kept. {missed[0].reason}."
+        were = "gate {} was" if len(missed) == 1 else "gates {} were"
+        return Status.MISSED, (f"Missed: the {were.format(names)} not kept. {missed[0].reason}.")
     open_gates = [v for v in gates if v.status is Status.INCONCLUSIVE]
     contradictions = [a for a in agreements if a.finding is Finding.CONTRADICTION]
     if missing:
@@ -225,6 +239,11 @@ def _overall(
     for status in (Status.MISSED, Status.INCONCLUSIVE):
         tracked = ", ".join(v.objective.name for v in verdicts if v.status is status)
         tail += f" Tracked and {status}: {tracked}." if tracked else ""
-    agree = "the witnesses agree" if not lost else "the counts agree"
+    if lost:
+        agree = "the counts agree"
+    elif {a.finding for a in agreements} == {Finding.AGREE}:
+        agree = "the witnesses agree"
+    else:
+        agree = "no witness contradicts another"
     kept = {1: "the gate is", 2: "both gates are"}.get(len(gates), f"all {len(gates)} gates are")
     return Status.MET, f"Met: {kept} kept, and {agree}.{tail}"

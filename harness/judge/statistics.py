@@ -27,9 +27,7 @@ def share_at_most(good: int, events: int, confidence: float) -> float:
     return float(betaincinv(good + 1, events - good, confidence))
 
 
-def events_to_decide(
-    share: float, target: float, confidence: float, after: int = 0
-) -> int | None:
+def events_to_decide(share: float, target: float, confidence: float, after: int = 0) -> int | None:
     """
     How many events would decide it, if they went on coming at this share of good ones.
 

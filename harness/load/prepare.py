@@ -50,7 +50,8 @@ def clear_cache(target: Target) -> None:
 def prime(deck: Deck) -> Step:
     """Ask every question of a deck once, unmeasured, so that the next time finds it cached."""
 
-    def ask(target: Target, text: str) -> None:
+    def ask(target: Target, text: str) -> str:
+        """Ask it and give what went wrong, since an exception would be printed by gevent."""
         sent = {**authorization(), **headers(new_trace_id(), target.run_id, "preparation")}
         try:
             answer = httpx.post(
@@ -60,18 +61,15 @@ def prime(deck: Deck) -> Step:
                 timeout=120,
             )
         except httpx.HTTPError as error:
-            raise PreparationError(f"priming the cache failed: {error}") from error
+            return f"priming the cache of {target.url} failed: {error}"
         if answer.is_error:
-            raise PreparationError(
-                f"priming the cache: {chat_api.CHAT} answered {answer.status_code}"
-            )
+            return f"priming the cache: {chat_api.CHAT} answered {answer.status_code}"
+        return ""
 
     def step(target: Target) -> None:
-        pool = Pool(_AT_ONCE)
-        tasks = [pool.spawn(ask, target, question.text) for question in deck]
-        pool.join()
-        for task in tasks:
-            task.get()
+        problems = Pool(_AT_ONCE).map(lambda question: ask(target, question.text), deck)
+        for problem in filter(None, problems):
+            raise PreparationError(problem)
 
     step.__name__ = "prime"
     return step

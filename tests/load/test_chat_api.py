@@ -1,0 +1,165 @@
+"""Answers of the chat API, whole and streamed, good and bad."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.load.chat_api import (
+    Answer,
+    BadAnswerError,
+    BrokenStreamError,
+    question,
+    read_answer,
+    read_stream,
+)
+
+ANSWER: dict[str, Any] = {
+    "response": "42 s",
+    "session_id": "s-1",
+    "iterations": 2,
+    "tool_calls": [{"name": "grep"}, {"name": "cat"}],
+    "usage": {"input_tokens": 900, "output_tokens": 30, "total_tokens": 930},
+}
+
+
+def ticks() -> Callable[[], float]:
+    """Make a clock that is a second later every time it is read."""
+    instants = iter(range(1, 100))
+    return lambda: float(next(instants))
+
+
+def stream(*lines: str) -> Callable[[], bytes]:
+    return io.BytesIO("".join(f"{line}\n" for line in lines).encode()).readline
+
+
+def test_a_question_is_sent_with_its_session_only_if_there_is_one() -> None:
+    assert question("How long?", None) == {"message": "How long?"}
+    assert question("How long?", "s-1") == {"message": "How long?", "session_id": "s-1"}
+
+
+def test_an_answer_is_read_whole() -> None:
+    assert read_answer(json.dumps(ANSWER).encode()) == Answer(
+        text="42 s",
+        session_id="s-1",
+        input_tokens=900,
+        output_tokens=30,
+        llm_calls=2,
+        tool_calls=2,
+    )
+
+
+def test_what_the_app_does_not_say_is_not_known() -> None:
+    assert read_answer(b'{"response": ""}') == Answer(text="")
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        pytest.param(b"<html>", "not JSON: ", id="not JSON"),
+        pytest.param(b"\xff\xfe", "not JSON: ", id="not even text"),
+        pytest.param(b"[]", "not a JSON object", id="a list"),
+        pytest.param(b"{}", "the answer has no text in its field 'response'", id="no text"),
+        pytest.param(
+            b'{"response": 5}', "the answer has no text in its field 'response'", id="a number"
+        ),
+        pytest.param(
+            b'{"response": "a", "usage": [1]}', "the field 'usage' is not an object", id="usage"
+        ),
+        pytest.param(
+            b'{"response": "a", "usage": {"input_tokens": "9"}}',
+            "the field 'input_tokens' is '9', not a count",
+            id="tokens as text",
+        ),
+        pytest.param(
+            b'{"response": "a", "iterations": -1}',
+            "the field 'iterations' is -1, not a count",
+            id="a negative count",
+        ),
+        pytest.param(
+            b'{"response": "a", "iterations": true}',
+            "the field 'iterations' is True, not a count",
+            id="a truth value for a count",
+        ),
+    ],
+)
+def test_what_is_no_answer_is_a_bad_answer(body: bytes, problem: str) -> None:
+    with pytest.raises(BadAnswerError) as bad:
+        read_answer(body)
+    assert str(bad.value).startswith(problem)
+
+
+def test_a_stream_is_read_to_its_end_and_its_first_token_is_timed_once() -> None:
+    lines = stream(
+        "event: tool_call", 'data: {"name": "grep"}', "",
+        "event: token", 'data: {"content": "42"}', "",
+        "event: token", 'data: {"content": " s"}', "",
+        "event: usage", 'data: {"input_tokens": 900, "output_tokens": 30}', "",
+        "event: done", 'data: {"session_id": "s-1", "iterations": 2, "tool_calls_count": 3}', "",
+    )  # fmt: skip
+    assert read_stream(lines, ticks()) == Answer(
+        text="42 s",
+        session_id="s-1",
+        input_tokens=900,
+        output_tokens=30,
+        llm_calls=2,
+        tool_calls=3,
+        first_token=1.0,
+    )
+
+
+def test_a_stream_of_no_token_has_no_first_one() -> None:
+    assert read_stream(stream("event: done", "data: {}", ""), ticks()) == Answer(text="")
+
+
+def test_events_that_are_not_of_the_api_may_carry_anything() -> None:
+    lines = stream("event: ping", "data: not JSON", "", "event: done", "data: {}", "")
+    assert read_stream(lines, ticks()) == Answer(text="")
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "problem"),
+    [
+        pytest.param((), BrokenStreamError, "the stream ended without its done event", id="empty"),
+        pytest.param(
+            ("event: token", 'data: {"content": "4"}', ""),
+            BrokenStreamError,
+            "the stream ended without its done event",
+            id="it ends after a token",
+        ),
+        pytest.param(
+            ("event: done", "data: {}"),
+            BrokenStreamError,
+            "the stream ended without its done event",
+            id="it ends within its last event",
+        ),
+        pytest.param(
+            ("event: error", 'data: {"message": "the LLM is away"}', ""),
+            BadAnswerError,
+            "error event: the LLM is away",
+            id="an error event",
+        ),
+        pytest.param(
+            ("event: error", "data: {}", ""),
+            BadAnswerError,
+            "error event: without a message",
+            id="an error event that says nothing",
+        ),
+        pytest.param(
+            ("event: done", 'data: {"iterations": "two"}', ""),
+            BadAnswerError,
+            "the field 'iterations' is 'two', not a count",
+            id="a count in words",
+        ),
+    ],
+)
+def test_a_stream_that_goes_wrong_is_told_apart(
+    lines: tuple[str, ...], kind: type[ValueError], problem: str
+) -> None:
+    with pytest.raises(kind) as bad:
+        read_stream(stream(*lines), ticks())
+    assert str(bad.value) == problem
