@@ -53,7 +53,7 @@ def known_samples(scenario: str = "warm_cache", count: int = 200) -> list[Sample
 
 
 def known_truth(**changes: Any) -> Truth:
-    samples = known_samples()
+    samples = changes.get("samples") or known_samples()
     truth = Truth(samples=samples, server_seconds=[s.service_time - 0.004 for s in samples])
     return replace(truth, **changes)
 
@@ -81,7 +81,7 @@ def exposition(truth: Truth, *, after: bool) -> str:
         'llm_tokens_total{type="output"}': 50 * n,
         'tool_executions_total{tool_name="grep",status="success"}': 2 * n,
         'tool_executions_total{tool_name="grep",status="timeout"}': 0,
-        'parallel_tool_executions_total{}': 2 * n,
+        "parallel_tool_executions_total{}": 2 * n,
         'agent_completions_total{status="success"}': n,
         'agent_completions_total{status="max_iterations"}': 0,
         'cache_operations_total{operation="get",cache_type="search",result="hit"}': truth.hits,
@@ -91,7 +91,7 @@ def exposition(truth: Truth, *, after: bool) -> str:
         'agent_iterations_total_bucket{le="2.0"}': n,
         'agent_iterations_total_bucket{le="4.0"}': n,
         'agent_iterations_total_bucket{le="+Inf"}': n,
-        'agent_iterations_total_count{}': n,
+        "agent_iterations_total_count{}": n,
         **truth.extra,
     }
     for series, value in counters.items():
@@ -108,7 +108,13 @@ def observations(truth: Truth) -> list[dict[str, Any]]:
         shared = {"traceId": sample.trace_id, "tags": tags, "level": "DEFAULT"}
         usage = {"input": 500, "output": 25, "total": 525}
         rows.append(
-            {**shared, "id": "root", "type": "AGENT", "isRootObservation": True, "latency": seconds}
+            {
+                **shared,
+                "id": "root",
+                "type": "AGENT",
+                "isRootObservation": True,
+                "latency": seconds,
+            }
         )
         rows += [
             {
@@ -164,7 +170,10 @@ def write_run(reports: Path, *truths: Truth, run: Run | None = None) -> RunDirec
             directory.write_snapshot(name, which, snapshot)
         rows = [] if truth.langfuse_problem else observations(truth)
         collection = Collection(
-            complete=not truth.langfuse_problem, polls=2, seconds=1.0, problem=truth.langfuse_problem
+            complete=not truth.langfuse_problem,
+            polls=2,
+            seconds=1.0,
+            problem=truth.langfuse_problem,
         )
         directory.write_observations(name, rows, collection)
     return directory
@@ -178,3 +187,9 @@ def known_run(tmp_path: Path) -> Callable[..., RunDirectory]:
         return write_run(tmp_path / "reports", *(truths or (known_truth(),)), run=run)
 
     return make
+
+
+@pytest.fixture
+def known() -> Callable[..., Truth]:
+    """Make a truth in which all agree, but for the changes given."""
+    return known_truth

@@ -11,7 +11,9 @@ from harness.yamlfile import YamlError
 
 BOOK = PriceBook(
     (
-        ModelPrice("mini", r"^mini(-\d+)?$", {"input": 1e-6, "output": 4e-6, "input_cached": 1e-7}),
+        ModelPrice(
+            "mini", r"^mini(-\d+)?$", {"input": 1e-6, "output": 4e-6, "input_cached": 1e-7}
+        ),
         ModelPrice("anything", r"^m", {"input": 9.0}),
     )
 )

@@ -33,7 +33,7 @@ objectives:
     confidence: 99%
     min_events: 5
     witnesses:
-      metrics: {good: hits_total, total: gets_total}
+      metrics: {good: {metric: hits_total}, total: gets_total}
 """
 
 
@@ -248,7 +248,7 @@ OK = "    witnesses: {client: ok}\n"
         pytest.param("    kind: count\n    at_most: 0\n    witnesses: {metrics: {total: t}}\n",
                      "7: {}.witnesses.metrics.total: unknown key; known here: counter",
                      id="the total of a count"),
-        pytest.param(RATIO + "    witnesses: {metrics: {good: rate(x[5m]), total: t_total}}\n",
+        pytest.param(RATIO + "    witnesses: {metrics: {good: 'rate(x[5m])', total: t_total}}\n",
                      "7: {}.witnesses.metrics.good: 'rate(x[5m])' is not the name of a metric",
                      id="PromQL for a metric"),
         pytest.param(RATIO + "    witnesses: {metrics: {good: {metric: g, label: x}, total: t}}\n",

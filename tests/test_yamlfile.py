@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.yamlfile import Fields, YamlError, read_yaml
@@ -191,6 +191,7 @@ def test_a_duration_is_the_number_that_was_written(tmp_path: Path, text: str, se
     assert read(tmp_path, f"a: {text}\n").seconds("a") == seconds
 
 
+@settings(deadline=None)
 @given(milliseconds=st.integers(0, 10_000_000))
 def test_a_duration_in_milliseconds_is_the_nearest_float(
     tmp_path_factory: pytest.TempPathFactory, milliseconds: int
@@ -200,6 +201,7 @@ def test_a_duration_in_milliseconds_is_the_nearest_float(
     assert fields.seconds("a") == milliseconds / 1000
 
 
+@settings(deadline=None)
 @given(hundredths=st.integers(0, 10_000))
 def test_a_percentage_is_the_nearest_fraction(
     tmp_path_factory: pytest.TempPathFactory, hundredths: int

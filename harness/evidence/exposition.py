@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +14,7 @@ from harness.model import Buckets, HarnessError, Selector
 
 Labels = frozenset[tuple[str, str]]
 _CREATED = "_created"
+_COUNTER = re.compile(r"^# TYPE (\S+) counter\s*$", re.MULTILINE)
 # The series of each type that may only go up, by what follows the name. A
 # summary's own series are quantiles, which come and go.
 _RISING = {
@@ -50,14 +52,12 @@ def parse(text: str) -> Scrape:
     series: dict[str, dict[Labels, float]] = {}
     declared: set[str] = set()
     rising: set[str] = set()
-    counters: set[str] = set()
     try:
         for family in text_string_to_metric_families(text):
             stem = family.name
             up = {stem + suffix for suffix in _RISING.get(family.type, ())}
             declared |= {stem, *up}
             rising |= up
-            counters |= {stem} if family.type == "counter" else set()
             for sample in family.samples:
                 labels = dict(sample.labels)
                 if "le" in labels:
@@ -71,8 +71,9 @@ def parse(text: str) -> Scrape:
     if not declared:
         raise ExpositionError("not Prometheus text exposition: it holds no metric")
     # The parser adds _total to a counter without it; it must answer to its own name too.
-    for stem in counters & {name.removesuffix("_total") for name in series} - set(series):
-        series[stem] = series[f"{stem}_total"]
+    for name in _COUNTER.findall(text):
+        if f"{name}_total" in series:
+            series.setdefault(name, series[f"{name}_total"])
     return Scrape(series, frozenset(declared), frozenset(rising))
 
 
@@ -114,6 +115,18 @@ class Fold:
         if not math.isfinite(total):
             raise ExpositionError(f"{selector} is {total}, not a number")
         return total
+
+    def unknown_label(self, selector: Selector) -> str:
+        """A label of the selector that no series of the metric has; "" if there is none."""
+        series = self.increases.get(selector.metric) or self.increases.get(
+            f"{selector.metric}_bucket", {}
+        )
+        have = {name for labels in series for name, _ in labels}
+        return next((name for name in selector.match if series and name not in have), "")
+
+    def matched(self, selector: Selector) -> bool:
+        """Whether any series matches, be its increase zero or more."""
+        return any(matches(selector, k) for k in self.increases.get(selector.metric, ()))
 
     def buckets(self, selector: Selector) -> Buckets | None:
         """The histogram over all series the selector matches; None when there is none."""

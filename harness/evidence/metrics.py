@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from harness.evidence.exposition import ExpositionError, Fold, add, fold, parse
 from harness.model import (
@@ -102,22 +103,21 @@ def _durations(folded: Fold, requests: Selector | None) -> Buckets | None:
     """Times of all requests; none at all when the server knows the metric but saw no request."""
     if requests is None:
         return None
-    if not _known(folded, requests):
-        raise ExpositionError(f"the server has no metric {requests.metric}")
+    if problem := _unanswerable(folded, {"requests": requests}):
+        raise ExpositionError(problem)
     return folded.buckets(requests) or Buckets((math.inf,), (0,), 0.0)
 
 
 def _answer(indicator: Indicator, folded: Fold, asked: str) -> Measurement:
     parts = indicator.asks["metrics"].parts
-    absent = [s.metric for s in parts.values() if not _known(folded, s)]
-    if absent:
-        note = f"the server has no metric {absent[0]}"
-        return Measurement("metrics", None, 0, asked, note=note)
+    if problem := _unanswerable(folded, parts):
+        return Measurement("metrics", None, 0, asked, note=problem)
     if indicator.kind is Kind.LATENCY:
         return _latency(indicator, folded, asked)
     if indicator.kind is Kind.COUNT:
         count = folded.total(parts["counter"]) or 0.0
-        return Measurement("metrics", Interval.exactly(count), round(count), asked)
+        note = _never_seen(folded, parts["counter"])
+        return Measurement("metrics", Interval.exactly(count), round(count), asked, note=note)
     total = folded.total(parts["total"]) or 0.0
     share_of = parts.get("good") or parts["bad"]
     if total <= 0:
@@ -126,11 +126,24 @@ def _answer(indicator: Indicator, folded: Fold, asked: str) -> Measurement:
     if part > total:
         note = f"{share_of} counted {part:g}, more than its total of {total:g}"
         return Measurement("metrics", None, 0, asked, note=note)
-    return Measurement("metrics", Interval.exactly(part / total), round(total), asked)
+    share = Interval.exactly(part / total)
+    return Measurement("metrics", share, round(total), asked, note=_never_seen(folded, share_of))
 
 
-def _known(folded: Fold, selector: Selector) -> bool:
-    return selector.metric in folded.declared
+def _never_seen(folded: Fold, selector: Selector) -> str:
+    """Say that a zero comes from no series at all: it never happened, or is misspelt."""
+    return "" if folded.matched(selector) else f"no series matches {selector}; taken as never"
+
+
+def _unanswerable(folded: Fold, parts: Mapping[str, Selector]) -> str:
+    """Say why the server's metrics cannot answer; "" when they can."""
+    for selector in parts.values():
+        if selector.metric not in folded.declared:
+            return f"the server has no metric {selector.metric}"
+        # A misspelt label would match nothing, and nothing bad looks like a kept promise.
+        if label := folded.unknown_label(selector):
+            return f"no series of {selector.metric} has a label {label!r}"
+    return ""
 
 
 def _latency(indicator: Indicator, folded: Fold, asked: str) -> Measurement:
@@ -177,10 +190,7 @@ def quantile(
     if not n:
         return None
     rank = max(1, math.ceil(q * n - 1e-9))
-    lower = 0.0
-    for bound, seen in zip(bounds, cumulative, strict=True):
-        if seen >= rank:
-            upper = math.inf if failed and rank > seen - failed else bound
-            return Interval(lower, upper)
-        lower = bound
-    return Interval(lower, math.inf)
+    found = next(i for i, seen in enumerate(cumulative) if seen >= rank)
+    lower = bounds[found - 1] if found else 0.0
+    upper = math.inf if failed and rank > cumulative[found] - failed else bounds[found]
+    return Interval(lower, upper)

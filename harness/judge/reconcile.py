@@ -15,6 +15,9 @@ from itertools import combinations
 
 from harness.model import Account, Agreement, BoundCheck, Buckets, Durations, Finding
 
+# A few stragglers may use up the allowance, but all requests together only this share of it.
+# Simulated: it finds 5 % of requests that queue for 500 ms whatever the law of the times is.
+_MEAN_SHARE = 0.4
 REQUESTS, TIME, COST = "requests", "request time", "cost"
 _COUNTED = {
     REQUESTS: "requests",
@@ -99,7 +102,7 @@ def couple(
     or below b as the client (else the server claims more time than passed), and
     at most as many as the client has at or below b + allowance, stragglers
     apart (else time passed that the server does not account for). The mean
-    difference is exact and must lie between 0 and the allowance.
+    difference is exact and must lie between 0 and 0.4 of the allowance.
     """
     pair = ("client", "metrics")
     seen = client.client_durations
@@ -161,13 +164,15 @@ def _finding(
             f"{c.client_with_overhead} even {allowance:.3f} s later; the time is lost in a queue, "
             "a proxy, the network or the load generator"
         )
-    if comparable_mean and gap > allowance:
+    if not comparable_mean:
+        return Finding.AGREE, f"at all {len(checks)} bucket bounds ({allowance:.3f} s allowed)"
+    if gap > _MEAN_SHARE * allowance:
         return Finding.UNACCOUNTED_TIME, (
             f"clients wait {gap:.3f} s more per request than the server accounts for "
-            f"({allowance:.3f} s allowed)"
+            f"({_MEAN_SHARE * allowance:.3f} s allowed on average)"
         )
     return Finding.AGREE, (
-        f"at all {len(checks)} bucket bounds; {gap:.4f} s per request between them "
+        f"at all {len(checks)} bucket bounds; {max(0.0, gap):.4f} s per request between them "
         f"({allowance:.3f} s allowed)"
     )
 

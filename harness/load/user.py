@@ -184,7 +184,8 @@ class AgentUser(FastHttpUser):
         try:
             answer = self._answer(response, stream=stream)
         except Exception as error:  # noqa: BLE001 - whatever the socket does, the request is kept
-            return None, _failed(error), str(error)
+            problem = _cause(error)
+            return None, _failed(problem), str(problem)
         if question.answer is not None and question.answer not in answer.text:
             return answer, Outcome.BAD_ANSWER, f"the answer lacks {question.answer!r}"
         return answer, Outcome.OK, ""
@@ -199,7 +200,13 @@ class AgentUser(FastHttpUser):
         return self.read_answer(response.content or b"")
 
 
-def _failed(problem: Exception) -> Outcome:
+def _cause(problem: BaseException) -> BaseException:
+    """Take off the wrapping in which the HTTP client says that it did not try again."""
+    original = getattr(problem, "original", None)
+    return original if isinstance(original, BaseException) else problem
+
+
+def _failed(problem: BaseException) -> Outcome:
     """Name the outcome of a request that got no good answer."""
     if isinstance(problem, chat_api.BadAnswerError):
         return Outcome.BAD_ANSWER

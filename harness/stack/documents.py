@@ -20,6 +20,23 @@ from itertools import product
 from pathlib import Path
 from random import Random
 
+from harness.stack.document_words import (
+    ADJECTIVES,
+    BIRDS,
+    CAUSES,
+    FAMILY_NAMES,
+    FIRST_NAMES,
+    GOODS,
+    MEETING,
+    OFFICE,
+    OPERATIONS,
+    RULES,
+    SITES,
+    SUPPLIERS,
+    TEAMS,
+    TOPICS,
+)
+
 DEFAULT_SEED = 7
 
 
@@ -40,194 +57,6 @@ class Exploration:
 
     id: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Prose:
-    """Sentences made of three parts, each of which goes with every other."""
-
-    who: tuple[str, ...]
-    what: tuple[str, ...]
-    how: tuple[str, ...]
-
-    def sentence(self, rng: Random) -> str:
-        return f"{rng.choice(self.who)} {rng.choice(self.what)} {rng.choice(self.how)}."
-
-    def paragraph(self, rng: Random, sentences: int) -> str:
-        return "\n".join(self.sentence(rng) for _ in range(sentences))
-
-
-_OPERATIONS = _Prose(
-    who=(
-        "The on-call engineer",
-        "The platform group",
-        "Whoever takes the pager",
-        "The shift lead",
-        "The release captain",
-        "The storage group",
-        "The network desk",
-        "The night operator",
-        "The database group",
-        "The customer desk",
-    ),
-    what=(
-        "checks the queue depth",
-        "drains one node at a time",
-        "compares the write lag of both regions",
-        "reads the last fifty lines of the gateway log",
-        "restarts the consumers one by one",
-        "confirms that the backups of the night are complete",
-        "moves the traffic to the standby site",
-        "pauses the batch jobs",
-        "asks the depot whether scanning still works",
-        "notes the time and the error ratio in the channel",
-        "looks at the dashboard of the label printers",
-        "rolls the configuration back to the last known good one",
-        "raises the connection limit by a quarter",
-        "warns the depots by telephone",
-    ),
-    how=(
-        "before anything else is touched",
-        "within a quarter of an hour",
-        "unless the depot has already closed",
-        "and writes down what was seen",
-        "when the error ratio stays above two percent",
-        "while a second person watches the graphs",
-        "after the morning sort has finished",
-        "and waits for ten minutes of calm",
-        "as agreed with the customer desk",
-        "even if the alert clears by itself",
-        "so that no parcel is routed twice",
-        "until the partner confirms receipt",
-    ),
-)
-_OFFICE = _Prose(
-    who=(
-        "Every employee",
-        "The line manager",
-        "The finance desk",
-        "A new colleague",
-        "The depot manager",
-        "Anyone who travels",
-        "The people team",
-        "The safety officer",
-        "The works council",
-        "A visitor's host",
-    ),
-    what=(
-        "keeps the original receipt",
-        "records the working time in the portal",
-        "asks for approval in writing",
-        "completes the yearly safety course",
-        "returns the badge at reception",
-        "books trains rather than flights",
-        "uses the shared calendar for absences",
-        "stores personal data only in the records system",
-        "reports a lost device by telephone",
-        "names a deputy for every absence",
-        "signs the visitors' book",
-        "checks the fire doors of the floor",
-        "locks the screen when leaving the desk",
-    ),
-    how=(
-        "before the end of the month",
-        "on the first working day",
-        "unless the contract says otherwise",
-        "and informs the team",
-        "for journeys of less than six hours",
-        "in the language of the site",
-        "with a copy to the finance desk",
-        "once a quarter",
-        "as the insurance requires",
-        "without being asked twice",
-        "when working from another site",
-        "and files the confirmation",
-    ),
-)
-_MEETING = _Prose(
-    who=(
-        "Marta",
-        "Jonas",
-        "Ilse",
-        "Tomasz",
-        "Anneli",
-        "Rui",
-        "Berit",
-        "Farid",
-        "Lucia",
-        "Pavel",
-    ),
-    what=(
-        "reported on the new sorting line",
-        "asked for more time to test the label printers",
-        "showed the figures of the last four weeks",
-        "proposed to merge the two parcel portals",
-        "explained why the customs interface was slow",
-        "will talk to the packaging supplier",
-        "presented the plan for the winter peak",
-        "warned about the age of the scanners",
-        "compared three offers for the pallet tracking",
-        "summed up the interviews with the drivers",
-        "raised the question of weekend cover",
-        "found that returns take a day too long",
-    ),
-    how=(
-        "and nobody objected",
-        "with help from the Bergen depot",
-        "after last week's complaints",
-        "although the budget is not yet approved",
-        "because two depots had asked for it",
-        "and will send the slides round",
-        "before the next steering meeting",
-        "to everyone's relief",
-        "as a first draft",
-        "and takes the open points along",
-    ),
-)
-
-_ADJECTIVES = (
-    "amber", "brisk", "cobalt", "dusky", "early", "fallow", "gentle", "hollow", "ivory", "jolly",
-    "keen", "lunar", "mellow", "nimble", "opal", "plain", "quiet", "russet", "silver", "tidal",
-)  # fmt: skip
-_BIRDS = (
-    "heron", "plover", "siskin", "dunlin", "merlin", "avocet", "bunting", "curlew", "fulmar",
-    "godwit", "linnet", "osprey", "petrel", "redwing",
-)  # fmt: skip
-_FIRST_NAMES = (
-    "Ines", "Oskar", "Leila", "Mateus", "Sunniva", "Henrik", "Amara", "Dario", "Katrin", "Yusuf",
-    "Elin", "Piotr", "Noor", "Stefan", "Vera",
-)  # fmt: skip
-_FAMILY_NAMES = (
-    "Okafor", "Lindqvist", "Moreau", "Castelli", "Haugen", "Brandt", "Sarkar", "Duarte", "Nowak",
-    "Eriksen", "Valdez", "Keller", "Aydin", "Jansen", "Rossi",
-)  # fmt: skip
-_SUPPLIERS = (
-    "Brennholt Packaging", "Sundby Forklifts", "Talvik Labels", "Orsa Tyres", "Klint Paper",
-    "Maarten Pallets", "Vestre Lubricants", "Quay Uniforms", "Ferrol Scales", "Ostra Batteries",
-)  # fmt: skip
-_GOODS = (
-    "pallet wrap", "thermal labels", "forklift hire", "winter tyres", "work gloves", "batteries",
-    "scanner holsters", "steel racking", "cleaning service", "printer rollers",
-)  # fmt: skip
-_SITES = ("oslo", "bergen", "gdansk", "lisbon", "trieste", "rotterdam")
-_TEAMS = ("customs", "depots", "linehaul", "parcels", "platform", "returns")
-_TOPICS = ("finance", "people", "safety", "security", "travel", "vehicles")
-_CAUSES = (
-    "an expired certificate on the {} gateway",
-    "a full disk on the {} label server",
-    "a wrong time zone in the {} timetable",
-    "a loose fibre at the {} depot",
-    "a doubled message on the {} scan queue",
-    "an index dropped from the {} parcel table",
-)
-_RULES = (
-    "Expense claims are handed in within {} days",
-    "Lost badges are replaced within {} days",
-    "Travel is approved at least {} days ahead",
-    "Visitors' records are deleted after {} days",
-    "Complaints are answered within {} days",
-    "Vehicle checks are repeated every {} days",
-)
 
 
 @dataclass(slots=True)
@@ -252,12 +81,12 @@ class _Archive:
 def _services(archive: _Archive) -> None:
     """Write the configuration of the services (YAML) and a runbook for some of them (Markdown)."""
     rng = archive.rng
-    names = [f"{adjective}-{bird}" for adjective, bird in product(_ADJECTIVES, _BIRDS)]
+    names = [f"{adjective}-{bird}" for adjective, bird in product(ADJECTIVES, BIRDS)]
     rng.shuffle(names)
     ports = rng.sample(range(4000, 9999), 240)
     asked_files = 30
     for index in range(40):
-        site, team = _SITES[index % 6], rng.choice(_TEAMS)
+        site, team = SITES[index % 6], rng.choice(TEAMS)
         file = f"config/services/{site}/{team}-{index:02d}.yaml"
         lines = [f"# Services of the {team} team at {site}.", "defaults:", "  protocol: http2"]
         lines += [f"  retries: {rng.randrange(2, 6)}", "services:"]
@@ -277,9 +106,9 @@ def _services(archive: _Archive) -> None:
         for check in range(14):
             lines.append(f"  - name: check-{check:02d}")
             lines.append(f"    every: {rng.choice((5, 10, 15, 30, 60))}s")
-            lines.append(f"    note: {_OPERATIONS.sentence(rng)}")
+            lines.append(f"    note: {OPERATIONS.sentence(rng)}")
         archive.files[file] = "\n".join(lines) + "\n"
-    people = [f"{first} {family}" for first, family in product(_FIRST_NAMES, _FAMILY_NAMES)]
+    people = [f"{first} {family}" for first, family in product(FIRST_NAMES, FAMILY_NAMES)]
     for name in names[240:]:
         file = f"runbooks/{name}.md"
         first, second = rng.sample(people[:60], 2)
@@ -289,11 +118,11 @@ def _services(archive: _Archive) -> None:
                 f"The first responder for {name} is {first}.",
                 f"Outside office hours the pager goes to {second}.",
                 "## When the alert fires",
-                _OPERATIONS.paragraph(rng, 14),
+                OPERATIONS.paragraph(rng, 14),
                 "## When that did not help",
-                _OPERATIONS.paragraph(rng, 14),
+                OPERATIONS.paragraph(rng, 14),
                 "## Afterwards",
-                _OPERATIONS.paragraph(rng, 10) + "\n",
+                OPERATIONS.paragraph(rng, 10) + "\n",
             )
         )
         archive.ask("responder", "Who is the first responder for {}?", name, first, file)
@@ -304,7 +133,7 @@ def _incidents(archive: _Archive) -> None:
     rng = archive.rng
     for number in sorted(rng.sample(range(20000, 29999), 60)):
         subject, day = f"INC-{number}", archive.day()
-        cause = rng.choice(_CAUSES).format(rng.choice(_SITES).capitalize())
+        cause = rng.choice(CAUSES).format(rng.choice(SITES).capitalize())
         file = f"incidents/{day.year}/q{(day.month + 2) // 3}/{subject}.txt"
         archive.files[file] = "\n".join(
             (
@@ -313,14 +142,14 @@ def _incidents(archive: _Archive) -> None:
                 f"Customers affected: {rng.randrange(3, 900)}",
                 "",
                 "What happened",
-                _OPERATIONS.paragraph(rng, 16),
+                OPERATIONS.paragraph(rng, 16),
                 "",
                 "Why it happened",
                 f"The root cause of {subject} was {cause}.",
-                _OPERATIONS.paragraph(rng, 8),
+                OPERATIONS.paragraph(rng, 8),
                 "",
                 "What we change",
-                _OPERATIONS.paragraph(rng, 12),
+                OPERATIONS.paragraph(rng, 12),
                 "",
             )
         )
@@ -332,7 +161,7 @@ def _machines(archive: _Archive) -> None:
     """Write inventories of machines (JSON, one machine a line)."""
     rng = archive.rng
     for index in range(36):
-        site = _SITES[index % 6]
+        site = SITES[index % 6]
         file = f"inventory/{site}/room-{index // 6 + 1}.json"
         rows = []
         for slot in range(30):
@@ -365,20 +194,20 @@ def _records(archive: _Archive) -> None:
         file = f"finance/orders/{year}/{year}-{month:02d}.csv"
         rows = ["order,date,supplier,goods,amount_eur,state"]
         for slot in range(50):
-            order, supplier = f"PO-{next(numbers)}", rng.choice(_SUPPLIERS)
+            order, supplier = f"PO-{next(numbers)}", rng.choice(SUPPLIERS)
             amount = f"{rng.randrange(20, 40000)}.{rng.randrange(100):02d}"
             rows.append(
                 f"{order},{year}-{month:02d}-{slot // 2 + 1:02d},{supplier},"
-                f"{rng.choice(_GOODS)},{amount},{rng.choice(('paid', 'open', 'approved'))}"
+                f"{rng.choice(GOODS)},{amount},{rng.choice(('paid', 'open', 'approved'))}"
             )
             if slot in {11, 37}:
                 text = "What was the amount, in euros, of the purchase order {}?"
                 archive.ask("order", text, order, amount, file)
         archive.files[file] = "\n".join(rows) + "\n"
-    people = [f"{first} {family}" for first, family in product(_FIRST_NAMES, _FAMILY_NAMES)]
+    people = [f"{first} {family}" for first, family in product(FIRST_NAMES, FAMILY_NAMES)]
     colleagues = people[60:]
     rng.shuffle(colleagues)
-    for index, site in enumerate(_SITES):
+    for index, site in enumerate(SITES):
         for part in range(3):
             start = (index * 3 + part) * 9
             file = f"people/directory/{site}-{part + 1}.csv"
@@ -386,7 +215,7 @@ def _records(archive: _Archive) -> None:
             for slot, name in enumerate(colleagues[start : start + 9]):
                 extension = str(rng.randrange(20000, 79999))
                 rows.append(
-                    f"{name},{rng.choice(_TEAMS)},{extension},{rng.randrange(1, 6)},"
+                    f"{name},{rng.choice(TEAMS)},{extension},{rng.randrange(1, 6)},"
                     f"{rng.choice(('en', 'en no', 'en pt', 'en pl', 'en it nl'))}"
                 )
                 if slot in {1, 4, 6}:
@@ -419,17 +248,17 @@ def _deployments(archive: _Archive) -> None:
                     archive.ask("release", text, release, f"{seconds} s", file)
             else:
                 level = rng.choice(("INFO", "INFO", "INFO", "WARN"))
-                lines.append(f"{stamp} {level} scheduler note: {_OPERATIONS.sentence(rng)}")
+                lines.append(f"{stamp} {level} scheduler note: {OPERATIONS.sentence(rng)}")
         archive.files[file] = "\n".join(lines) + "\n"
 
 
 def _limits(archive: _Archive) -> None:
     """Write small Python modules that hold limits."""
     rng = archive.rng
-    words = [f"{adjective}_{site}" for adjective, site in product(_ADJECTIVES, _SITES)]
+    words = [f"{adjective}_{site}" for adjective, site in product(ADJECTIVES, SITES)]
     rng.shuffle(words)
     for index in range(40):
-        team = _TEAMS[index % 6]
+        team = TEAMS[index % 6]
         file = f"tools/{team}/limits_{index:02d}.py"
         lines = [f'"""Limits that the {team} jobs keep to."""', "", "LIMITS = {"]
         for slot in range(3):
@@ -443,8 +272,8 @@ def _limits(archive: _Archive) -> None:
             lines += [
                 "",
                 f"def step_{step}(used: int, limit: int) -> bool:",
-                f'    """{_OPERATIONS.sentence(rng)}"""',
-                f"    # {_OPERATIONS.sentence(rng)}",
+                f'    """{OPERATIONS.sentence(rng)}"""',
+                f"    # {OPERATIONS.sentence(rng)}",
                 f"    return used * {rng.randrange(2, 9)} <= limit",
                 "",
             ]
@@ -456,15 +285,15 @@ def _handbook(archive: _Archive) -> None:
     rng = archive.rng
     numbers = iter(rng.sample(range(1000, 9999), 48 * 3))
     for index in range(48):
-        topic = _TOPICS[index % 6]
+        topic = TOPICS[index % 6]
         file = f"handbook/{topic}/chapter-{index // 6 + 1:02d}.md"
-        parts = [f"# {topic.capitalize()}, chapter {index // 6 + 1}", _OFFICE.paragraph(rng, 8)]
+        parts = [f"# {topic.capitalize()}, chapter {index // 6 + 1}", OFFICE.paragraph(rng, 8)]
         for slot in range(3):
             rule, days = f"HB-{next(numbers)}", str(rng.randrange(3, 120))
             parts += [
                 f"## Rule {slot + 1}",
-                f"**{rule}** {rng.choice(_RULES).format(days)}.",
-                _OFFICE.paragraph(rng, 10),
+                f"**{rule}** {rng.choice(RULES).format(days)}.",
+                OFFICE.paragraph(rng, 10),
             ]
             if slot == 1:
                 text = "How many days does the handbook rule {} set?"
@@ -478,7 +307,7 @@ def _meetings(archive: _Archive) -> None:
     numbers = iter(sorted(rng.sample(range(1000, 9999), 60)))
     mentions = iter(archive.mentions)
     for index in range(60):
-        team, day = _TEAMS[index % 6], date(2025, 1, 6) + timedelta(days=index * 5)
+        team, day = TEAMS[index % 6], date(2025, 1, 6) + timedelta(days=index * 5)
         file = f"notes/{team}/{day.isoformat()}.txt"
         subject, due = f"D-{next(numbers)}", day + timedelta(days=rng.randrange(10, 60))
         deadline = f"{due.day} {due:%B} {due.year}"
@@ -486,14 +315,14 @@ def _meetings(archive: _Archive) -> None:
             (
                 f"Meeting of the {team} team, {day.isoformat()}",
                 "",
-                _MEETING.paragraph(rng, 18),
+                MEETING.paragraph(rng, 18),
                 "",
                 f"Decision {subject}: the proposal is carried out by {deadline}.",
                 f"Open: a word with the customer desk about {next(mentions)}.",
                 f"Open: read up on {next(mentions)} before the next meeting.",
                 "",
                 "Other business",
-                _MEETING.paragraph(rng, 14),
+                MEETING.paragraph(rng, 14),
                 "",
             )
         )

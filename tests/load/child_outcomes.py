@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from harness.load import AgentUser, Question, task  # isort: skip - patches what comes after it
+from harness.load import AgentUser, Answer, Question, task  # isort: skip - patches what comes after it
 
 import gevent
 from locust.env import Environment
@@ -41,15 +41,11 @@ def main() -> None:
         question = Question(case["message"], case.get("answer"))
         asking = gevent.spawn(user.chat, question, stream=case["stream"], session_id="s-1")
         if case.get("killed"):
-            while not session.in_flight:
-                gevent.sleep(0.01)
-            gevent.sleep(0.1)
+            gevent.sleep(0.2)
             asking.kill()
         asking.join()
         answer = asking.value
-        answers[case["message"]] = asdict(answer) if isinstance(answer, tuple | object) and (
-            hasattr(answer, "text")
-        ) else None
+        answers[case["message"]] = answer.text if isinstance(answer, Answer) else None
     total = environment.stats.total
     print(
         json.dumps(

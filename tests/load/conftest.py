@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_TYPE = b"Content-Type: application/json\r\n"
 
 
 @dataclass(frozen=True)
@@ -38,24 +37,8 @@ class KnownServer:
     over: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, message: str, raw: bytes, *, hangs: bool = False) -> None:
-        """Answer this message (or method and path) with these bytes, once or a thousand times."""
+        """Answer this message, or else this method and path, with these bytes."""
         self.answers[message] = (raw, hangs)
-
-
-def whole(body: bytes | str, status: str = "200 OK", length: int | None = None) -> bytes:
-    """Write an HTTP answer; a length of its own makes it a lie."""
-    data = body if isinstance(body, bytes) else body.encode()
-    size = len(data) if length is None else length
-    return b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (
-        status.encode(), _TYPE, size, data,
-    )  # fmt: skip
-
-
-def chunked(*events: str, ended: bool = True) -> bytes:
-    """Write a stream of server-sent events, one a chunk."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    parts = [b"%x\r\n%s\r\n" % (len(e.encode()), e.encode()) for e in events]
-    return head + b"".join(parts) + (b"0\r\n\r\n" if ended else b"")
 
 
 @pytest.fixture(scope="module")

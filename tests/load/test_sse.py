@@ -13,7 +13,9 @@ from harness.load.sse import Event, events
     ("stream", "expected"),
     [
         pytest.param(b"", [], id="an empty stream"),
-        pytest.param(b"data: hello\n\n", [Event("message", "hello")], id="an event without a name"),
+        pytest.param(
+            b"data: hello\n\n", [Event("message", "hello")], id="an event without a name"
+        ),
         pytest.param(
             b"event: token\ndata: a\n\nevent: done\ndata: {}\n\n",
             [Event("token", "a"), Event("done", "{}")],
@@ -26,7 +28,9 @@ from harness.load.sse import Event, events
             b"event: token\r\ndata: a\r\n\r\n", [Event("token", "a")], id="lines ending in CR LF"
         ),
         pytest.param(
-            b": ping\n\ndata: a\n: more\n\n", [Event("message", "a")], id="comments are passed over"
+            b": ping\n\ndata: a\n: more\n\n",
+            [Event("message", "a")],
+            id="comments are passed over",
         ),
         pytest.param(
             b"id: 7\nretry: 10\ndata: a\n\n", [Event("message", "a")], id="other fields too"
@@ -43,9 +47,7 @@ from harness.load.sse import Event, events
         pytest.param(
             b"data: a\n\ndata: b\n", [Event("message", "a")], id="an event cut short is dropped"
         ),
-        pytest.param(
-            "data: grüße\n\n".encode(), [Event("message", "grüße")], id="UTF-8"
-        ),
+        pytest.param("data: grüße\n\n".encode(), [Event("message", "grüße")], id="UTF-8"),
     ],
 )
 def test_a_stream_is_read_as_the_standard_says(stream: bytes, expected: list[Event]) -> None:

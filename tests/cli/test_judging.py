@@ -1,0 +1,372 @@
+"""From a run directory to verdicts.json, again and again, without any server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.judging import judge_run
+from harness.distribution import Distribution
+from harness.model import HarnessError, Outcome, Run, Sample, Window
+from harness.runs import HistogramKey, RunDirectory, RunError
+from harness.yamlfile import YamlError
+
+SLO, PRICES = Path("slo.yaml"), Path("prices.yaml")
+KnownRun = Callable[..., RunDirectory]
+Known = Callable[..., Any]
+
+ONE_GATE = """\
+version: 1
+reconcile:
+  requests: http_request_duration_seconds
+objectives:
+  - name: chat_p95
+    says: Chats are fast.
+    scenario: warm_cache
+    kind: latency
+    quantile: 95%
+    at_most: {bound}
+    gate: true
+    witnesses:
+      client: response_time
+      metrics: {{histogram: http_request_duration_seconds}}
+"""
+
+
+def judged(run: RunDirectory, slo: Path = SLO) -> dict[str, Any]:
+    return judge_run(run, slo, PRICES)
+
+
+def said(document: dict[str, Any]) -> tuple[str, int, str]:
+    return document["status"], document["exit_code"], document["sentence"]
+
+
+def promise(folder: Path, text: str) -> Path:
+    path = folder / "other.yaml"
+    path.write_text(text)
+    return path
+
+
+def verdict(document: dict[str, Any], name: str) -> tuple[str, str]:
+    found = next(v for v in document["verdicts"] if v["objective"]["name"] == name)
+    return found["status"], found["reason"]
+
+
+# -- the repository's own promises -----------------------------------------------------
+
+
+def test_a_run_in_which_all_agree(known_run: KnownRun):
+    document = judged(known_run())
+
+    assert said(document)[:2] == ("met", 0), document["sentence"]
+    assert {a["finding"] for a in document["agreements"]} == {"agree"}
+    assert verdict(document, "cache_hit_rate") == (
+        "met", "metrics: 95 % of 400, 95 % sure of at least 92.82 % (80 % promised)",
+    )  # fmt: skip
+    assert verdict(document, "cost_per_chat") == (
+        "met", "langfuse: 0.00018 USD, at most 0.002 allowed",
+    )  # fmt: skip
+    accounts = {a["witness"]: a for a in document["accounts"]}
+    for name, count in (("requests", 200), ("llm_calls", 400), ("input_tokens", 200_000)):
+        assert {w: a[name] for w, a in accounts.items()} == {
+            "client": count, "metrics": count, "langfuse": count,
+        }  # fmt: skip
+    assert accounts["langfuse"]["cost_usd"] == accounts["langfuse"]["recomputed_usd"] == 0.036
+
+
+def test_what_is_returned_is_what_is_written(known_run: KnownRun):
+    run = known_run()
+
+    document = judged(run)
+
+    written = (run.path / "verdicts.json").read_text()
+    assert json.loads(written) == document
+    assert document["promises"]["slo"].startswith("slo.yaml (sha256 ")
+
+
+def test_a_missed_gate(known_run: KnownRun, known: Known):
+    document = judged(known_run(known(hits=300, misses=100)))
+
+    assert said(document) == (
+        "missed",
+        1,
+        (
+            "Missed: the gate cache_hit_rate was not kept. metrics: 75 % of 400, 95 % sure of at "
+            "most 78.54 % (80 % promised)."
+        ),
+    )
+
+
+def test_lost_traces_are_a_contradiction_and_the_exit_code_says_so(
+    known_run: KnownRun, known: Known
+):
+    document = judged(known_run(known(lost_traces=20)))
+
+    assert said(document) == (
+        "inconclusive",
+        3,
+        (
+            "Inconclusive: client and langfuse contradict each other on requests in warm_cache: "
+            "client counts 20 more than langfuse (200 against 180)."
+        ),
+    )
+    assert verdict(document, "cache_hit_rate")[0] == "met", "the traces have no say in it"
+    assert verdict(document, "tool_success") == (
+        "inconclusive",
+        (
+            "langfuse cannot be believed: requests in warm_cache: client counts 20 more than "
+            "langfuse (200 against 180)"
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"langfuse_problem": "Langfuse at http://l answered 503"},
+         ("Inconclusive: the langfuse witness is missing in warm_cache: Langfuse at http://l "
+         "answered 503.")),
+        ({"metrics_problem": "http://t/metrics answered 404"},
+         ("Inconclusive: the metrics witness is missing in warm_cache: no scrape before the "
+         "window: http://t/metrics answered 404; none after the window: http://t/metrics "
+         "answered 404.")),
+    ],
+)  # fmt: skip
+def test_a_missing_witness(known_run: KnownRun, known: Known, change: Any, sentence: str):
+    document = judged(known_run(known(**change)))
+
+    assert said(document) == ("inconclusive", 3, sentence)
+
+
+@pytest.mark.parametrize(
+    ("factor", "finding"),
+    [(1.2, "contradiction"), (1.0, "agree"), (0.5, "unaccounted time")],
+)
+def test_what_the_server_makes_of_its_times(
+    known_run: KnownRun, known: Known, factor: float, finding: str
+):
+    seconds = [s * factor for s in known().server_seconds]
+
+    document = judged(known_run(known(server_seconds=seconds)))
+
+    times = [a for a in document["agreements"] if a["about"] == "request time"]
+    assert [a["finding"] for a in times] == [finding]
+
+
+# -- the same evidence, judged again -----------------------------------------------------
+
+
+def test_judging_twice_gives_the_same_bytes(known_run: KnownRun):
+    run = known_run()
+    judged(run)
+    first = (run.path / "verdicts.json").read_bytes()
+
+    judged(run)
+
+    assert (run.path / "verdicts.json").read_bytes() == first
+
+
+def test_another_process_gives_the_same_bytes(known_run: KnownRun):
+    """Whatever order its sets and hashes have."""
+    run = known_run()
+    program = (
+        "import sys; from pathlib import Path; from harness.cli.judging import judge_run; "
+        "from harness.runs import open_run; "
+        "judge_run(open_run(Path(sys.argv[1])), Path('slo.yaml'), Path('prices.yaml'))"
+    )
+    written = []
+
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", program, run.path], check=True, env=environment)
+        written.append((run.path / "verdicts.json").read_bytes())
+
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [
+        ("1s", ("met", 0, "Met: the gate is kept, and the witnesses agree.")),
+        ("350ms", ("missed", 1, ("Missed: the gate chat_p95 was not kept. client: 0 % of 200, "
+                   "95 % sure of at most 1.49 % (95 % promised); metrics: 2 % of 200, 95 % sure "
+                   "of at most 4.52 % (95 % promised)."))),
+        ("700ms", ("inconclusive", 3, ("Inconclusive: gate chat_p95: client: 100 % of 200, 95 % "
+                   "sure of at least 98.51 % (95 % promised); metrics: 77 % to 100 % of 200, so "
+                   "the true share lies between 71.57 % and 100 %, and 95 % is inside; it does "
+                   "not know closely enough which requests were within the bound."))),
+    ],
+)  # fmt: skip
+def test_an_old_run_is_judged_by_new_promises(
+    known_run: KnownRun, tmp_path: Path, bound: str, expected: tuple[str, int, str]
+):
+    run = known_run()
+    judged(run)
+
+    document = judged(run, promise(tmp_path, ONE_GATE.format(bound=bound)))
+
+    assert said(document) == expected
+    assert document["promises"]["slo"].startswith("other.yaml (sha256 ")
+
+
+def test_a_witness_that_is_not_asked_is_not_missed(
+    known_run: KnownRun, known: Known, tmp_path: Path
+):
+    run = known_run(known(langfuse_problem="refused"))
+
+    document = judged(run, promise(tmp_path, ONE_GATE.format(bound="5s")))
+
+    assert (document["status"], document["missing"]) == ("met", [])
+
+
+# -- what is not there ------------------------------------------------------------------
+
+
+def other_run(**changes: Any) -> Run:
+    run = Run("20260921-100000-cafe", 1.0, "http://t", "harness run", (), {}, {}, ("warm_cache",))
+    return replace(run, **changes)
+
+
+def test_an_expected_window_without_any_evidence(known_run: KnownRun):
+    run = known_run(run=other_run(expected_windows=("warm_cache", "cold_cache", "hot")))
+
+    document = judged(run)
+
+    assert said(document) == (
+        "inconclusive", 3, "Inconclusive: no evidence at all of cold_cache, hot.",
+    )  # fmt: skip
+    assert verdict(document, "cold_cache_is_cold") == ("inconclusive", "cold_cache was not run")
+
+
+def test_an_interrupted_run_is_judged_for_what_it_has(known_run: KnownRun):
+    document = judged(known_run(run=other_run(interrupted=True)))
+
+    assert said(document) == (
+        "inconclusive",
+        3,
+        "Inconclusive: the run was interrupted; what it has is judged, the rest is missing.",
+    )
+    assert verdict(document, "cache_hit_rate")[0] == "met"
+
+
+def test_a_run_without_any_window(known_run: KnownRun, tmp_path: Path):
+    run = RunDirectory.create(tmp_path, other_run())
+
+    document = judged(run)
+
+    assert said(document)[:2] == ("inconclusive", 3)
+    assert document["missing"] == ["no evidence at all of warm_cache"]
+    assert {v["status"] for v in document["verdicts"]} == {"inconclusive"}
+
+
+def test_a_window_that_was_never_closed(known_run: KnownRun):
+    run = known_run()
+    record = run.read_window("warm_cache")
+    window = replace(record.window, end=record.window.start + 1e-3)
+    run.write_window(replace(record, window=window, requests=0))
+    for lost in ("histograms.jsonl", "metrics-after.json", "langfuse.json"):
+        (run.path / "windows/warm_cache" / lost).unlink()
+
+    document = judged(run)
+
+    assert document["missing"] == [
+        (
+            "the client witness is missing in warm_cache: its window was never closed: 200 rows but "
+            "no histogram"
+        ),
+        "the metrics witness is missing in warm_cache: no scrape after the window: not tried",
+        "the langfuse witness is missing in warm_cache: its observations were never read",
+    ]
+    assert said(document)[:2] == ("inconclusive", 3)
+
+
+def test_a_mixed_window_cannot_be_told_apart(known_run: KnownRun, known: Known):
+    window = Window("mixed", ("cold_cache", "warm_cache"), 1_790_000_000.0, 1_790_000_040.0)
+
+    document = judged(known_run(known(window=window), run=other_run(expected_windows=("mixed",))))
+
+    assert verdict(document, "chat_p95")[1].startswith("warm_cache ran together with other")
+    assert verdict(document, "tool_success")[0] == "met", "it is about all windows"
+
+
+# -- files that are wrong -----------------------------------------------------------------
+
+
+def test_a_last_line_cut_short_is_told_by_the_counts(known_run: KnownRun):
+    """The histogram holds 200 values, and 199 rows are whole."""
+    run = known_run()
+    path = run.path / "windows/warm_cache/samples.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+
+    document = judged(run)
+
+    assert document["missing"] == [
+        "the client witness is missing in warm_cache: 199 rows but 200 values in the histograms"
+    ]
+
+
+def test_a_line_damaged_in_the_middle_is_named(known_run: KnownRun):
+    run = known_run()
+    path = run.path / "windows/warm_cache/samples.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:6], lines[6][:40] + "\n", *lines[7:]]))
+
+    with pytest.raises(RunError) as caught:
+        judged(run)
+
+    assert str(caught.value).startswith(f"{path}:7 is damaged: ")
+
+
+@pytest.mark.parametrize(
+    ("slo", "prices", "error"),
+    [
+        (Path("no.yaml"), PRICES, "no.yaml: cannot be read: No such file or directory"),
+        (SLO, Path("no.yaml"), "no.yaml: cannot be read: No such file or directory"),
+    ],
+)
+def test_promises_and_prices_that_are_not_there(
+    known_run: KnownRun, slo: Path, prices: Path, error: str
+):
+    with pytest.raises(YamlError) as caught:
+        judge_run(known_run(), slo, prices)
+
+    assert str(caught.value) == error
+    assert isinstance(caught.value, HarnessError)
+
+
+def test_failures_of_the_target_are_counted_by_all(known_run: KnownRun, known: Known):
+    samples: Sequence[Sample] = [
+        replace(s, outcome=Outcome.HTTP_ERROR, http_status=500) if i < 40 else s
+        for i, s in enumerate(known().samples)
+    ]
+
+    document = judged(known_run(known(samples=samples)))
+
+    assert verdict(document, "agent_success") == (
+        "inconclusive",
+        (
+            "the witnesses lead to opposite verdicts: client: 80 % of 200, 95 % sure of at most "
+            "84.54 % (95 % promised); metrics: 100 % of 200, 95 % sure of at least 98.51 % (95 % "
+            "promised)"
+        ),
+    )
+
+
+def test_histograms_that_do_not_hold_every_row(known_run: KnownRun):
+    run = known_run()
+    key = HistogramKey("warm_cache", "chat", Outcome.OK, "service_time")
+    run.write_histograms("warm_cache", {key: Distribution([0.4])})
+
+    document = judged(run)
+
+    assert document["missing"] == [
+        "the client witness is missing in warm_cache: 200 rows but 1 values in the histograms"
+    ]
