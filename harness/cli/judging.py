@@ -31,14 +31,10 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
     slo, prices = load_slo(slo_path), load_prices(prices_path)
     records = [directory.read_window(name) for name in directory.window_names()]
     windows = [record.window for record in records]
-    langfuse = LangfuseEvidence(directory, prices)
+    client, langfuse = ClientEvidence(directory), LangfuseEvidence(directory, prices)
     evidence: dict[str, Evidence] = {
         e.witness: e
-        for e in (
-            ClientEvidence(directory),
-            MetricsEvidence(directory, slo.reconciliation),
-            langfuse,
-        )
+        for e in (client, MetricsEvidence(directory, slo.reconciliation), langfuse)
         if e.witness in slo.witnesses
     }
     accounts = [
@@ -56,7 +52,7 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
     table, curve = latencies(windows, evidence, slo.reconciliation.requests)
     verdicts = document(
         run,
-        [_window_facts(r) for r in records],
+        [_window_facts(r, client.lateness_p99(r.window)) for r in records],
         judgement,
         accounts,
         {name: usd for name, (usd, _) in recomputed.items()},
@@ -113,8 +109,10 @@ def _missing(
     return missing
 
 
-def _window_facts(record: WindowRecord) -> dict[str, Any]:
+def _window_facts(record: WindowRecord, lateness_p99: float | None) -> dict[str, Any]:
     window = record.window
+    # Requests under way at the end lengthen the window, not the schedule.
+    sending = record.scheduled_seconds or window.duration
     return {
         "name": window.name,
         "scenarios": window.scenarios,
@@ -127,8 +125,10 @@ def _window_facts(record: WindowRecord) -> dict[str, Any]:
         "planned": record.planned,
         "requests": record.requests,
         "warmup_requests": record.warmup_requests,
-        "achieved_rate": record.requests / window.duration,
-        "offered_rate": None if record.planned is None else record.planned / window.duration,
+        "achieved_rate": record.requests / sending,
+        "offered_rate": None if record.planned is None else record.planned / sending,
+        "lateness_p99": lateness_p99,
+        "cpu_share": record.cpu_share,
         "notes": record.notes,
     }
 

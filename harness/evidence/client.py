@@ -85,6 +85,11 @@ class ClientEvidence:
             problem=self._audit(window.name, samples),
         )
 
+    def lateness_p99(self, window: Window) -> float | None:
+        """How late the generator sent at worst, but for one in a hundred; None without samples."""
+        late = sorted(s.lateness for s in self._samples.get(window.name, ()))
+        return late[math.ceil(0.99 * len(late)) - 1] if late else None
+
     def _audit(self, window: str, samples: list[Sample]) -> str:
         """Compare rows with histogram counts: two records of the same requests."""
         held = sum(

@@ -121,6 +121,7 @@ class _Owner:
             run = self._directory.read_run()
             if self._window_name() not in run.expected_windows:
                 _stop(2, self._misnamed(run.expected_windows))
+            gevent.spawn(_end_with, os.getppid(), self._environment.runner)
         else:
             run = provenance.new_run(
                 time.time(),
@@ -303,6 +304,13 @@ def _finish(environment: Any, session: Session) -> bool:
         if greenlet.args and greenlet.args[0]._state != "stopping":  # noqa: SLF001 - not public
             greenlet.args[0].stop()
     return session.wait_until_idle()
+
+
+def _end_with(parent: int, runner: Any) -> None:
+    """Stop when the harness that started this load is gone, however it ended."""
+    while os.getppid() == parent:
+        gevent.sleep(1)
+    runner.quit()
 
 
 def _check_target(host: str) -> None:

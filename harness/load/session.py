@@ -71,8 +71,9 @@ class Session:
         self._warming = False
         window = open_window()
         window.warmup_requests = self._warmed_up
-        offsets = list(arrivals.instants(seconds(self._duration or arrivals.duration), _SEED))
-        window.planned = len(offsets)
+        length = seconds(self._duration or arrivals.duration)
+        offsets = list(arrivals.instants(length, _SEED))
+        window.planned, window.scheduled_seconds = len(offsets), length
         self._send(offsets, journey)
 
     def _send(self, offsets: Sequence[float], journey: Callable[[float], None]) -> None:

@@ -128,7 +128,7 @@ def load(document: Document) -> pd.DataFrame:
                 name: number(w[name])
                 for name in (
                     "seconds", "planned", "requests", "warmup_requests",
-                    "offered_rate", "achieved_rate",
+                    "offered_rate", "achieved_rate", "lateness_p99", "cpu_share",
                 )
             },
             **{

@@ -132,7 +132,8 @@ def small_document() -> dict[str, Any]:
                 "start": 1790000000.0, "end": 1790000040.0, "seconds": 40.0,
                 "arrivals": "Poisson, 5 per second", "open_loop": True, "processes": 1,
                 "planned": 200, "requests": 200, "warmup_requests": 10,
-                "achieved_rate": 5.0, "offered_rate": 5.0, "notes": [],
+                "achieved_rate": 5.0, "offered_rate": 5.0,
+                "lateness_p99": 0.001, "cpu_share": 0.2, "notes": [],
             }
         ],
         "verdicts": [

@@ -119,7 +119,7 @@ def test_times_side_by_side(document: dict[str, Any]) -> None:
 def test_load_parts_and_how_to_do_it_again(document: dict[str, Any]) -> None:
     html = page(document)
     assert (
-        "warm_cache Poisson, 5 per second open loop, 1 process 40 s 5 /s 5 /s 200 200 10 0 0 4 ms"
+        "warm_cache Poisson, 5 per second open loop, 1 process 40 s 5 /s 5 /s 200 200 10 0 0 1 ms 20 % 4 ms"
     ) in section(html, "load")
     assert section(html, "parts") == (
         "What was real stand-in LLM simulated real app the target a note on the run"
