@@ -157,10 +157,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """The series of one metric whose labels have one of the listed values."""
+    """
+    The series of one metric whose labels have one of the listed values.
+
+    That no series matches is no data, unless `absent_is_zero`: then it never happened.
+    """
 
     metric: str
     match: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    absent_is_zero: bool = False
 
     def __str__(self) -> str:
         """Write it as people read it in Prometheus."""

@@ -43,6 +43,14 @@ class Reconciliation:
     stragglers: float = 0.02
     cost_within: float = 0.05
 
+    @property
+    def selectors(self) -> tuple[Selector, ...]:
+        """Every selector that is given."""
+        counted = (
+            self.requests, self.llm_calls, self.tool_calls, self.input_tokens, self.output_tokens,
+        )  # fmt: skip
+        return tuple(s for s in counted if s is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Slo:
@@ -64,9 +72,7 @@ class Slo:
         asked = [
             s for o in self.objectives for a in o.indicator.asks.values() for s in a.parts.values()
         ]
-        r = self.reconciliation
-        compared = (r.requests, r.llm_calls, r.tool_calls, r.input_tokens, r.output_tokens)
-        return (*asked, *(s for s in compared if s is not None))
+        return (*asked, *self.reconciliation.selectors)
 
 
 def load_slo(path: Path, scenarios: tuple[str, ...] = ()) -> Slo:
@@ -234,18 +240,20 @@ def _parts(ask: Fields, kind: Kind, *, bad: bool) -> dict[str, Selector]:
 
 
 def selector(fields: Fields, key: str) -> Selector:
-    """Read `{metric: name, match: {label: value or values}}`, or just a metric's name."""
+    """Read `{metric: name, match: {label: value or values}, absent: zero}`, or just a name."""
     if key in fields and isinstance(fields.node(key), yaml.ScalarNode):
         return Selector(_metric(fields, key))
     inner = fields.fields(key)
-    inner.only("metric", "match")
+    inner.only("metric", "match", "absent")
+    if inner.text("absent", "zero") != "zero":
+        raise inner.error("absent", "can only be zero: no series then means it never happened")
     match: dict[str, tuple[str, ...]] = {}
     if "match" in inner:
         labels = inner.fields("match")
         match = {label: labels.texts(label) for label in labels.keys()}  # noqa: SIM118
         if not all(_is_number(bound) for bound in match.get("le", ())):
             raise labels.error("le", "must be the upper bound of a bucket, such as 5 or +Inf")
-    return Selector(_metric(inner, "metric"), match)
+    return Selector(_metric(inner, "metric"), match, "absent" in inner)
 
 
 def _is_number(text: str) -> bool:

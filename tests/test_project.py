@@ -65,7 +65,9 @@ def test_a_deliberate_violation_breaks_the_contract(violated, contract):
 
 
 def test_every_contract_has_a_violation():
-    configured = re.findall(r'^name = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    configured = re.findall(
+        r'^name = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
 
     assert sorted(v[0] for v in VIOLATIONS) == sorted(n for n in configured if n != "harness")
 

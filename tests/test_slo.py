@@ -252,7 +252,7 @@ OK = "    witnesses: {client: ok}\n"
                      "7: {}.witnesses.metrics.good: 'rate(x[5m])' is not the name of a metric",
                      id="PromQL for a metric"),
         pytest.param(RATIO + "    witnesses: {metrics: {good: {metric: g, label: x}, total: t}}\n",
-                     "7: {}.witnesses.metrics.good.label: unknown key; known here: metric, match",
+                     "7: {}.witnesses.metrics.good.label: unknown key; known here: metric, match, absent",
                      id="a wrong key in a selector"),
         pytest.param(RATIO + "    witnesses: {metrics: {good: {match: {}}, total: t}}\n",
                      "7: {}.witnesses.metrics.good.metric: missing; it must be given",

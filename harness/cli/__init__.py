@@ -89,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
 
     faults = "; ".join(f"{name}: {fault.says}" for name, fault in FAULTS.items())
     benchmark.add_argument(
-        "--fault", choices=tuple(FAULTS), metavar="FAULT", help=f"build a fault in ({faults})"
+        "--fault",
+        choices=tuple(FAULTS),
+        metavar="FAULT",
+        help=f"build a fault in ({faults.replace('%', '%%')})",
     )
 
     run = commands.add_parser("run", help="send load to a target and gather evidence")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import provenance
 from harness.evidence.collect import Langfuse, LangfuseError, collect
-from harness.evidence.exposition import ExpositionError, parse
+from harness.evidence.exposition import ExpositionError, parse, unknown_label
 from harness.evidence.scrape import metrics_url, scrape
 from harness.model import HarnessError
 from harness.prices import load_prices
@@ -61,11 +61,14 @@ def preflight(target: str, slo: Slo, environment: Mapping[str, str], say: Say) -
                 "METRICS_URL, or ask no metrics in slo.yaml"
             )
         try:
-            declared = parse(snapshot.text).declared
+            scraped = parse(snapshot.text)
         except ExpositionError as error:
             raise UsageError(f"the metrics witness cannot testify: {url}: {error}") from error
-        bases = {name.removesuffix("_bucket") for name in declared}
-        absent = {s.metric for s in slo.selectors() if s.metric not in declared | bases}
+        for selector in slo.selectors():
+            if problem := unknown_label(selector, scraped.series):
+                raise UsageError(f"slo.yaml asks {selector} of {url}, but {problem}")
+        bases = {name.removesuffix("_bucket") for name in scraped.declared}
+        absent = {s.metric for s in slo.selectors() if s.metric not in scraped.declared | bases}
         if absent:
             say(f"note: {url} does not (yet) have {', '.join(sorted(absent))}")
     if "langfuse" in slo.witnesses:

@@ -116,18 +116,6 @@ class Fold:
             raise ExpositionError(f"{selector} is {total}, not a number")
         return total
 
-    def unknown_label(self, selector: Selector) -> str:
-        """A label of the selector that no series of the metric has; "" if there is none."""
-        series = self.increases.get(selector.metric) or self.increases.get(
-            f"{selector.metric}_bucket", {}
-        )
-        have = {name for labels in series for name, _ in labels}
-        return next((name for name in selector.match if series and name not in have), "")
-
-    def matched(self, selector: Selector) -> bool:
-        """Whether any series matches, be its increase zero or more."""
-        return any(matches(selector, k) for k in self.increases.get(selector.metric, ()))
-
     def buckets(self, selector: Selector) -> Buckets | None:
         """The histogram over all series the selector matches; None when there is none."""
         by_labels: dict[Labels, dict[float, float]] = {}
@@ -155,6 +143,36 @@ class Fold:
         if seconds is None:
             raise ExpositionError(f"{selector}: it has no _sum")
         return Buckets(edges, cumulative, seconds)
+
+
+Series = Mapping[str, Mapping[Labels, float]]
+
+
+def unknown_label(selector: Selector, series: Series) -> str:
+    """Say which label of the selector no series of the metric has; "" if there is none."""
+    found = _series_of(selector, series)
+    have = sorted({name for labels in found for name, _ in labels} - {"le"})
+    for name in selector.match:
+        if found and name not in have and name != "le":
+            only = f"only {', '.join(have)}" if have else "they have none"
+            return f"no series of {selector.metric} has a label {name!r}; {only}"
+    return ""
+
+
+def unmatched(selector: Selector, series: Series) -> str:
+    """Say that no series matches, and what there is instead; "" when one does."""
+    found = _series_of(selector, series)
+    if any(matches(selector, labels) for labels in found):
+        return ""
+    seen = [
+        f"{name}={'|'.join(sorted({v for labels in found for n, v in labels if n == name}))}"
+        for name in selector.match
+    ]
+    return f"no series matches {selector}" + (f"; there is {', '.join(seen)}" if found else "")
+
+
+def _series_of(selector: Selector, series: Series) -> Mapping[Labels, float]:
+    return series.get(selector.metric) or series.get(f"{selector.metric}_bucket") or {}
 
 
 def matches(selector: Selector, labels: Labels) -> bool:

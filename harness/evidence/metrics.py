@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from harness.evidence.exposition import ExpositionError, Fold, add, fold, parse
+from harness.evidence.exposition import (
+    ExpositionError,
+    Fold,
+    add,
+    fold,
+    parse,
+    unknown_label,
+    unmatched,
+)
 from harness.model import (
     Account,
     Buckets,
@@ -79,6 +87,9 @@ class MetricsEvidence:
         if folded is None:
             return None
         asked = self._reconciliation
+        for selector in asked.selectors:
+            if problem := _unknown(folded, selector):
+                return Account(self.witness, problem=problem)
 
         def count(selector: Selector | None) -> int | None:
             total = None if selector is None else folded.total(selector)
@@ -103,8 +114,6 @@ def _durations(folded: Fold, requests: Selector | None) -> Buckets | None:
     """Times of all requests; none at all when the server knows the metric but saw no request."""
     if requests is None:
         return None
-    if problem := _unanswerable(folded, {"requests": requests}):
-        raise ExpositionError(problem)
     return folded.buckets(requests) or Buckets((math.inf,), (0,), 0.0)
 
 
@@ -116,8 +125,7 @@ def _answer(indicator: Indicator, folded: Fold, asked: str) -> Measurement:
         return _latency(indicator, folded, asked)
     if indicator.kind is Kind.COUNT:
         count = folded.total(parts["counter"]) or 0.0
-        note = _never_seen(folded, parts["counter"])
-        return Measurement("metrics", Interval.exactly(count), round(count), asked, note=note)
+        return Measurement("metrics", Interval.exactly(count), round(count), asked)
     total = folded.total(parts["total"]) or 0.0
     share_of = parts.get("good") or parts["bad"]
     if total <= 0:
@@ -127,23 +135,26 @@ def _answer(indicator: Indicator, folded: Fold, asked: str) -> Measurement:
         note = f"{share_of} counted {part:g}, more than its total of {total:g}"
         return Measurement("metrics", None, 0, asked, note=note)
     share = Interval.exactly(part / total)
-    return Measurement("metrics", share, round(total), asked, note=_never_seen(folded, share_of))
-
-
-def _never_seen(folded: Fold, selector: Selector) -> str:
-    """Say that a zero comes from no series at all: it never happened, or is misspelt."""
-    return "" if folded.matched(selector) else f"no series matches {selector}; taken as never"
+    return Measurement("metrics", share, round(total), asked)
 
 
 def _unanswerable(folded: Fold, parts: Mapping[str, Selector]) -> str:
     """Say why the server's metrics cannot answer; "" when they can."""
     for selector in parts.values():
-        if selector.metric not in folded.declared:
-            return f"the server has no metric {selector.metric}"
-        # A misspelt label would match nothing, and nothing bad looks like a kept promise.
-        if label := folded.unknown_label(selector):
-            return f"no series of {selector.metric} has a label {label!r}"
+        if problem := _unknown(folded, selector):
+            return problem
+        # A misspelt value matches nothing, and nothing bad looks like a kept promise.
+        absent = unmatched(selector, folded.increases)
+        if absent and selector.metric in folded.increases and not selector.absent_is_zero:
+            return f"{absent}; if it only appears once it happens, say absent: zero"
     return ""
+
+
+def _unknown(folded: Fold, selector: Selector) -> str:
+    """Say that the server has no such metric or label; "" when it has."""
+    if selector.metric not in folded.declared:
+        return f"the server has no metric {selector.metric}"
+    return unknown_label(selector, folded.increases)
 
 
 def _latency(indicator: Indicator, folded: Fold, asked: str) -> Measurement:

@@ -35,6 +35,7 @@ log = logging.getLogger("harness.load")
 
 _DRAIN, _DRAINED = "harness_drain", "harness_drained"
 _DRAIN_LIMIT_SECONDS = 120.0
+_WORKERS_COME_SECONDS = 10.0
 
 
 def install() -> None:
@@ -115,12 +116,13 @@ class _Owner:
         """Check the target, make or open the run, prepare; in a closed loop open the window."""
         options = self._environment.parsed_options
         self._environment.host = self._host
-        _check_target(self._host)
+        if problem := _unreachable(self._host):
+            self._refuse(problem)
         if options.run_dir:
             self._directory = RunDirectory(Path(options.run_dir))
             run = self._directory.read_run()
             if self._window_name() not in run.expected_windows:
-                _stop(2, self._misnamed(run.expected_windows))
+                self._refuse(self._misnamed(run.expected_windows))
             gevent.spawn(_end_with, os.getppid(), self._environment.runner)
         else:
             run = provenance.new_run(
@@ -139,12 +141,23 @@ class _Owner:
                 for step in user.prepare:
                     step(target)
         except PreparationError as error:
-            _stop(2, str(error))
+            self._refuse(str(error))
         if not self._session.open_loop:
             self.open_window()
 
     def _window_name(self) -> str:
         return self._users[0].scenario() if len(self._users) == 1 else "mixed"
+
+    def _refuse(self, sentence: str) -> None:
+        """End before any load, and with it the workers, who would wait a minute for a master."""
+        runner = self._environment.runner
+        if isinstance(runner, MasterRunner):
+            expected = self._environment.parsed_options.expect_workers
+            deadline = time.monotonic() + _WORKERS_COME_SECONDS
+            while len(runner.clients.ready) < expected and time.monotonic() < deadline:
+                gevent.sleep(0.1)
+            runner.quit()
+        _stop(2, sentence)
 
     def _misnamed(self, expected: tuple[str, ...]) -> str:
         names = ", ".join(u.__name__ for u in self._users) or "no AgentUser"
@@ -313,14 +326,15 @@ def _end_with(parent: int, runner: Any) -> None:
     runner.quit()
 
 
-def _check_target(host: str) -> None:
-    """Refuse to start against a target that is not there, in one sentence."""
+def _unreachable(host: str) -> str:
+    """Why a target cannot be sent anything, in one sentence; empty when it can."""
     if not host.startswith(("http://", "https://")):
-        _stop(2, f"--host {host or '(not given)'}: give the target's address, as http://host:port")
+        return f"--host {host or '(not given)'}: give the target's address, as http://host:port"
     try:
         httpx.get(host + "/health", headers=authorization(), timeout=10)
-    except httpx.HTTPError as error:
-        _stop(2, f"the target {host} cannot be reached: {error}; start it, or give another --host")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return f"the target {host} cannot be reached: {error}; start it, or give another --host"
+    return ""
 
 
 install()

@@ -22,6 +22,9 @@ from harness.load.trace_context import headers, new_trace_id
 from harness.model import Outcome, Sample
 
 _due = local()
+# Servers close idle connections after some seconds (uvicorn: 5). One that is reused just then
+# fails, through no fault of the target's, so none is kept that long.
+_CONNECTIONS_SECONDS = 3.0
 
 
 class AgentUser(FastHttpUser):
@@ -51,6 +54,7 @@ class AgentUser(FastHttpUser):
         super().__init__(environment)
         wait_time: Callable[[], float] = self.wait_time
         self._due: float | None = None
+        self._connected = clock.now()
 
         def timed() -> float:
             pause = wait_time()
@@ -158,6 +162,9 @@ class AgentUser(FastHttpUser):
             **headers(trace_id, self.session.run_id, self.session.label(self.scenario())),
         }
         started = clock.now()
+        if started - self._connected > _CONNECTIONS_SECONDS:
+            self.client.client.clientpool.close()
+            self._connected = started
         with self.client.post(
             path,
             json=self.chat_body(question.text, session_id),
