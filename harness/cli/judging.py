@@ -52,7 +52,7 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
     table, curve = latencies(windows, evidence, slo.reconciliation.requests)
     verdicts = document(
         run,
-        [_window_facts(r, client.lateness_p99(r.window)) for r in records],
+        [_window_facts(r, client) for r in records],
         judgement,
         accounts,
         {name: usd for name, (usd, _) in recomputed.items()},
@@ -109,7 +109,7 @@ def _missing(
     return missing
 
 
-def _window_facts(record: WindowRecord, lateness_p99: float | None) -> dict[str, Any]:
+def _window_facts(record: WindowRecord, client: ClientEvidence) -> dict[str, Any]:
     window = record.window
     # Requests under way at the end lengthen the window, not the schedule.
     sending = record.scheduled_seconds or window.duration
@@ -127,8 +127,9 @@ def _window_facts(record: WindowRecord, lateness_p99: float | None) -> dict[str,
         "warmup_requests": record.warmup_requests,
         "achieved_rate": record.requests / sending,
         "offered_rate": None if record.planned is None else record.planned / sending,
-        "lateness_p99": lateness_p99,
+        "lateness_p99": client.lateness_p99(window),
         "cpu_share": record.cpu_share,
+        "failures": client.failures(window),
         "notes": record.notes,
     }
 

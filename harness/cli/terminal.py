@@ -106,11 +106,12 @@ def _counts(document: Mapping[str, Any], window: str) -> str:
     findings = {(a["about"], *a["witnesses"]): a["finding"] for a in own}
     parts = []
     for about, field in _COUNTED.items():
-        known = [(a["witness"], a[field]) for a in accounts if a[field] is not None]
-        if known:
-            text = f"{about} {known[0][1]}"
-            for (one, _), (other, value) in pairwise(known):
-                text += f" {_SIGNS[findings.get((about, one, other), 'not comparable')]} {value}"
+        counted = [(a["witness"], a[field]) for a in accounts]
+        if any(value is not None for _, value in counted):
+            text = f"{about} {_count(counted[0][1])}"
+            for (one, _), (other, value) in pairwise(counted):
+                sign = _SIGNS[findings.get((about, one, other), "not comparable")]
+                text += f" {sign} {_count(value)}"
             parts.append(text)
     for a in own:
         if a["about"] not in _COUNTED:
@@ -118,6 +119,11 @@ def _counts(document: Mapping[str, Any], window: str) -> str:
             parts.append(f"{a['about']} {one} {_SIGNS[a['finding']]} {other}")
     silent = [f"{a['witness']} missing" for a in accounts if a["problem"]]
     return ", ".join(_whole(p) for p in [*parts, *silent]) or "no witness counted anything"
+
+
+def _count(value: int | None) -> str:
+    """Write a count; a witness that does not know it gets a dash, never a zero."""
+    return "-" if value is None else f"{value:,}"
 
 
 def _whole(text: str) -> str:

@@ -90,6 +90,26 @@ class ClientEvidence:
         late = sorted(s.lateness for s in self._samples.get(window.name, ()))
         return late[math.ceil(0.99 * len(late)) - 1] if late else None
 
+    def failures(self, window: Window) -> list[dict[str, object]]:
+        """What went wrong, how often, and the trace of one example; the most frequent first."""
+        examples: dict[tuple[str, Outcome, str], str] = {}
+        counts: Counter[tuple[str, Outcome, str]] = Counter()
+        for sample in self._samples.get(window.name, ()):
+            if sample.outcome is not Outcome.OK:
+                kind = (sample.operation, sample.outcome, sample.detail)
+                counts[kind] += 1
+                examples.setdefault(kind, sample.trace_id)
+        return [
+            {
+                "operation": operation,
+                "outcome": outcome,
+                "detail": detail,
+                "count": count,
+                "trace_id": examples[operation, outcome, detail],
+            }
+            for (operation, outcome, detail), count in counts.most_common()
+        ]
+
     def _audit(self, window: str, samples: list[Sample]) -> str:
         """Compare rows with histogram counts: two records of the same requests."""
         held = sum(

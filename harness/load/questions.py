@@ -64,6 +64,6 @@ def _read(path: Path) -> Iterator[Question]:
             try:
                 fields = json.loads(line)
                 yield Question(fields["text"], fields.get("answer"))
-            except (ValueError, KeyError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 msg = f"{path}:{number}: not a question: give a JSON object with 'text' ({error})"
                 raise ValueError(msg) from error

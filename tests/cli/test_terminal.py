@@ -102,7 +102,7 @@ Tracked
   met           tool_success      >= 95%     metrics 100 %
 
 Agreement (client = metrics = langfuse)
-  warm_cache  requests 200 = 200 != 180, input tokens 1000 = 1000 != 900, \
+  warm_cache  requests 200 = 200 != 180, input tokens 1,000 = 1,000 != 900, \
 request time client >> metrics
               contradiction: metrics and langfuse, requests: 20 more (and 1 more)
               unaccounted time: client and metrics, request time: clients wait 0.304 s more per \
@@ -129,7 +129,7 @@ Tracked
   met           tool_success      >= 95%     metrics 100 %
 
 Agreement (client = metrics = langfuse)
-  warm_cache  requests 200 = 200 != 180, input tokens 1000 = 1000 != 900,
+  warm_cache  requests 200 = 200 != 180, input tokens 1,000 = 1,000 != 900,
               request time client >> metrics
               contradiction: metrics and langfuse, requests: 20 more (and 1
               more)
@@ -184,7 +184,7 @@ def test_what_the_sentence_says_is_not_said_twice(document: dict[str, Any]) -> N
 def test_a_missing_witness_is_named_among_the_counts(document: dict[str, Any]) -> None:
     document["accounts"][2] = account("langfuse", None, None, "connection refused")
     document["agreements"] = document["agreements"][:1]
-    assert "requests 200 = 200, input tokens 1000 ? 1000, langfuse missing\n" in printed(
+    assert "requests 200 = 200 ? -, input tokens 1,000 ? 1,000 ? -, langfuse missing\n" in printed(
         document, 120
     )
 

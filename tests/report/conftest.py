@@ -134,6 +134,7 @@ def small_document() -> dict[str, Any]:
                 "planned": 200, "requests": 200, "warmup_requests": 10,
                 "achieved_rate": 5.0, "offered_rate": 5.0,
                 "lateness_p99": 0.001, "cpu_share": 0.2, "notes": [],
+                "failures": [],
             }
         ],
         "verdicts": [

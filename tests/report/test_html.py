@@ -200,3 +200,16 @@ def test_a_run_that_left_nothing_still_has_a_page(document: dict[str, Any]) -> N
     assert "did not end" in told
     assert "No objective is marked as a gate." in told
     assert "The run does not say." in told
+
+
+def test_failures_are_listed_with_the_trace_of_one(document: dict[str, Any]) -> None:
+    assert 'id="failures"' not in page(document)
+
+    document["windows"][0]["failures"] = [
+        {"operation": "chat", "outcome": "http_error", "detail": "HTTP <500>", "count": 10,
+         "trace_id": "ab" * 16}
+    ]  # fmt: skip
+
+    assert f"warm_cache chat http_error HTTP <500> 10 {'ab' * 16}" in section(
+        page(document), "failures"
+    )
