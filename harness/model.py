@@ -299,13 +299,15 @@ class Account:
 
     `unanswered` and `unsent` are losses the witness knows of: requests the
     server may have seen without the client getting an answer, and requests
-    that never reached the server.
+    that never reached the server. `untold` are answers that say less than
+    others do of calls and tokens, so that their sums are not known.
     """
 
     witness: str
     requests: int | None = None
     unanswered: int = 0
     unsent: int = 0
+    untold: int = 0
     llm_calls: int | None = None
     tool_calls: int | None = None
     input_tokens: int | None = None

@@ -66,20 +66,19 @@ class ClientEvidence:
             return None
         outcomes = Counter(s.outcome for s in samples)
         unsent = outcomes[Outcome.REFUSED]
-        answered = sum(n for outcome, n in outcomes.items() if outcome.answered)
+        answers = [s for s in samples if s.outcome.answered]
         probes = sorted(self._probes[window.name])
         p99 = probes[math.ceil(0.99 * len(probes)) - 1] if probes else None
         return Account(
             witness=self.witness,
-            requests=answered,
-            unanswered=len(samples) - answered - unsent,
+            requests=len(answers),
+            unanswered=len(samples) - len(answers) - unsent,
             unsent=unsent,
-            llm_calls=_sum_if_all_know([s.llm_calls for s in samples if s.outcome.answered]),
-            tool_calls=_sum_if_all_know([s.tool_calls for s in samples if s.outcome.answered]),
-            input_tokens=_sum_if_all_know([s.input_tokens for s in samples if s.outcome.answered]),
-            output_tokens=_sum_if_all_know(
-                [s.output_tokens for s in samples if s.outcome.answered]
-            ),
+            untold=_untold(answers),
+            llm_calls=_sum_if_all_know([s.llm_calls for s in answers]),
+            tool_calls=_sum_if_all_know([s.tool_calls for s in answers]),
+            input_tokens=_sum_if_all_know([s.input_tokens for s in answers]),
+            output_tokens=_sum_if_all_know([s.output_tokens for s in answers]),
             client_durations=self._merged((window,), "service_time", answered_only=True),
             null_probe_p99=p99,
             problem=self._audit(window.name, samples),
@@ -156,6 +155,15 @@ def _latency(
         quantile=good.at_rank(rank) or beyond,
         note=note,
     )
+
+
+def _untold(answers: list[Sample]) -> int:
+    """How many answers say nothing of calls and tokens, where others do: failed ones, mostly."""
+    told = sum(
+        any(v is not None for v in (s.llm_calls, s.tool_calls, s.input_tokens, s.output_tokens))
+        for s in answers
+    )
+    return len(answers) - told if told else 0
 
 
 def _sum_if_all_know(values: list[int | None]) -> int | None:

@@ -67,6 +67,10 @@ def _counts(window: str, one: Account, other: Account, slack: int) -> list[Agree
     found = []
     for about, name in _COUNTED.items():
         a, b = getattr(one, name), getattr(other, name)
+        untold = (one.untold if a is None else 0) + (other.untold if b is None else 0)
+        if untold and (a is None) != (b is None):
+            reason = f"{untold} answers did not say, so the sum of all is not known"
+            found.append(Agreement(window, about, pair, Finding.NOT_COMPARABLE, reason, (a, b)))
         if a is None or b is None:
             continue  # a quantity that a witness does not know is not compared
         found.append(_count(window, about, pair, (a, b), slack))

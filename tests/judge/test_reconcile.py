@@ -326,3 +326,22 @@ def test_nobody_is_impeached_over_time_or_by_another_than_the_client():
     ]
 
     assert impeached(agreements) == {}
+
+
+def test_sums_that_some_answers_did_not_tell_are_not_compared_and_that_is_said():
+    client = Account("client", requests=200, untold=10)
+    metrics = Account("metrics", requests=200, llm_calls=400)
+
+    found = {
+        a.about: (a.finding, a.reason)
+        for a in reconcile(
+            "warm", [client, metrics], overhead=0.05, overhead_limit=0.1, stragglers=0
+        )
+    }
+
+    assert found == {
+        "requests": (Finding.AGREE, "both count 200"),
+        "LLM calls": (
+            Finding.NOT_COMPARABLE, "10 answers did not say, so the sum of all is not known"
+        ),
+    }  # fmt: skip
