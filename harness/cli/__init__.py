@@ -32,7 +32,7 @@ examples:
   harness stack                           keep the embedded stack up, for locust -f scenarios
 
 exit codes:
-  0  all gates met          2  usage or configuration error (nothing was sent)
+  0  all gates met          2  usage or configuration error (no load was sent)
   1  a gate was missed      3  inconclusive: evidence is missing, too little, or contradictory
 
 A run is a directory in reports/. run writes evidence into it, judge writes

@@ -94,13 +94,21 @@ def stack(options: Namespace) -> int:
     logs = _STACK / "logs"
     load_prices(options.prices)
     with running_stack(logs, _STACK / "documents", options.prices, port=options.port) as up:
-        provenance.write_stack(up.target, up.stack)
+        provenance.write_stack(up.target, provenance.Stack(up.stack.parts, _standin_keys(up)))
         _announce(up, console)
+        keys = "\n".join(f"  export {k}={v}" for k, v in _standin_keys(up).items())
         console.print(
             f"\n  logs      {logs}\n\nnow, in another terminal:\n\n"
+            f"  locust -f scenarios/warm_cache.py --headless -u 6 -r 6 -t 20s --host {up.target}\n"
             f"  locust -f scenarios --headless -u 6 -r 6 -t 20s --host {up.target}\n"
             f"  locust -f scenarios --host {up.target}          (web UI on port 8089)\n"
-            f"  harness run --host {up.target}\n\nCtrl-C stops it.",
+            f"  harness run --host {up.target}\n\n"
+            + (
+                f"the Langfuse stand-in takes an app of your own, too:\n\n{keys}\n\n"
+                if keys
+                else ""
+            )
+            + "Ctrl-C stops it.",
             soft_wrap=True,
         )
         try:
@@ -171,6 +179,12 @@ def _conclude(directory: RunDirectory, console: Console) -> int:
         soft_wrap=True,
     )
     return int(verdicts["exit_code"])
+
+
+def _standin_keys(up: RunningStack) -> dict[str, str]:
+    """How to reach the traces of the stand-in; the keys of a real Langfuse stay in memory."""
+    real = any(part.name == "Langfuse" and part.real for part in up.stack.parts)
+    return {} if real else up.stack.environment
 
 
 def _announce(up: RunningStack, console: Console) -> None:

@@ -23,6 +23,7 @@ from harness.runs import RunDirectory
 from harness.slo import Slo, load_slo
 
 _TICK_SECONDS = 0.2
+_NEWS_SECONDS = 10.0
 _STOP_SECONDS = 180.0
 
 Say = Callable[[str], None]
@@ -178,12 +179,19 @@ def _run_scenario(
 
 
 def _watch(process: subprocess.Popen[bytes], directory: RunDirectory, name: str, say: Say) -> None:
-    opened = False
+    """Wait for the load to end, and say every now and then how far it is."""
+    window = directory.path / "windows" / name
+    opened, spoken = False, time.monotonic()
     while process.poll() is None:
         time.sleep(_TICK_SECONDS)
-        if not opened and (directory.path / "windows" / name / "window.json").exists():
-            opened = True
+        if not opened and (window / "window.json").exists():
+            opened, spoken = True, time.monotonic()
             say(f"{name}: sending")
+        if opened and time.monotonic() - spoken > _NEWS_SECONDS:
+            spoken = time.monotonic()
+            rows = window / "samples.jsonl"
+            done = len(rows.read_bytes().splitlines()) if rows.exists() else 0
+            say(f"{name}: {done} requests done")
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:

@@ -70,7 +70,7 @@ class LangfuseEvidence:
             tool_calls=types["TOOL"],
             input_tokens=sum(tokens(r, "input") for r in rows),
             output_tokens=sum(tokens(r, "output") for r in rows),
-            cost_usd=sum(float(r.get("totalCost") or 0) for r in rows),
+            cost_usd=_cost(rows),
         )
 
     def recomputed_cost(self, window: Window) -> tuple[float | None, str]:
@@ -113,11 +113,21 @@ def tokens(row: Row, direction: str) -> int:
     return sum(int(n) for key, n in usage.items() if direction in key)
 
 
+def _cost(rows: Sequence[Row]) -> float | None:
+    """USD for all observations; None when one has tokens and no cost: unpriced is not free."""
+    if any(tokens(r, "put") and not r.get("totalCost") for r in rows):
+        return None
+    return sum(float(r.get("totalCost") or 0) for r in rows)
+
+
 def _usd_per_request(rows: Sequence[Row], asked: str) -> Measurement:
     requests = sum(is_root(r) for r in rows)
     if not requests:
         return Measurement("langfuse", None, 0, asked, note="it holds no trace")
-    usd = sum(float(r.get("totalCost") or 0) for r in rows)
+    usd = _cost(rows)
+    if usd is None:
+        note = "it has no price for some of the models; add them to its models"
+        return Measurement("langfuse", None, 0, asked, note=note)
     return Measurement("langfuse", Interval.exactly(usd / requests), requests, asked)
 
 

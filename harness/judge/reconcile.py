@@ -188,7 +188,7 @@ def compare_cost(
     pair = ("langfuse", "prices")
     given = langfuse.cost_usd
     if langfuse.problem or given is None:
-        reason = f"langfuse: {langfuse.problem or 'no cost'}"
+        reason = f"langfuse: {langfuse.problem or 'it has no price for some of the models'}"
         return Agreement(window, COST, pair, Finding.NOT_COMPARABLE, reason)
     if recomputed is None:
         return Agreement(window, COST, pair, Finding.NOT_COMPARABLE, problem, (given, None))
