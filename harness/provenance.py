@@ -79,16 +79,14 @@ def stack_of(target: str) -> Stack:
             raise HarnessError(f"{STACK_FILE} is damaged; delete it") from error
         if serves == target.rstrip("/"):
             return known
-    configured = bool(os.environ.get("LANGFUSE_PUBLIC_KEY"))
-    where = langfuse_url(os.environ) if configured else "not configured"
-    return Stack(
-        (
-            Part("target", real=True, description=target),
-            Part("LLM", real=True, description="whatever the target is configured to use"),
-            Part("Langfuse", real=configured, description=where),
-        ),
-        {},
-    )
+    parts = [
+        Part("target", real=True, description=target),
+        Part("LLM", real=True, description="as the target is configured; not checked"),
+        Part("metrics", real=True, description="direct scrapes of the target's metrics"),
+    ]
+    if os.environ.get("LANGFUSE_PUBLIC_KEY"):
+        parts.append(Part("Langfuse", real=True, description=langfuse_url(os.environ)))
+    return Stack(tuple(parts), {})
 
 
 def write_stack(target: str, stack: Stack) -> None:

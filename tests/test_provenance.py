@@ -39,8 +39,8 @@ def test_another_target_is_known_only_by_the_environment():
 
     assert [(p.name, p.real, p.description) for p in found.parts] == [
         ("target", True, "http://app"),
-        ("LLM", True, "whatever the target is configured to use"),
-        ("Langfuse", False, "not configured"),
+        ("LLM", True, "as the target is configured; not checked"),
+        ("metrics", True, "direct scrapes of the target's metrics"),
     ]
     assert found.environment == {}
 
@@ -49,7 +49,7 @@ def test_langfuse_is_named_by_its_address_and_never_by_its_key(monkeypatch: pyte
     monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-secret")
     monkeypatch.setenv("LANGFUSE_HOST", "http://langfuse:3000/")
 
-    assert stack_of("http://app").parts[2] == Part(
+    assert stack_of("http://app").parts[3] == Part(
         "Langfuse", real=True, description="http://langfuse:3000"
     )
 

@@ -286,7 +286,7 @@ def test_without_times_of_the_client_nothing_is_coupled():
         pytest.param(0.0, 0.0, (AGREE, ("Langfuse says 0.000000 USD, usage times price is 0.000000 "
                      "USD")), id="nothing was used"),
         pytest.param(1.0, None, (NOT_COMPARABLE, "no price for model 'x'"), id="no price"),
-        pytest.param(None, 1.0, (NOT_COMPARABLE, "langfuse: no cost"), id="no cost"),
+        pytest.param(None, 1.0, (NOT_COMPARABLE, "langfuse: it has no price for some of the models"), id="no cost"),
     ],
 )  # fmt: skip
 def test_cost(given: float | None, recomputed: float | None, expected: tuple[Finding, str]):

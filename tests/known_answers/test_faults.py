@@ -12,11 +12,10 @@ import pytest
 
 pytestmark = pytest.mark.whole
 
-# Two at a time: each is a stack of its own, so neither may disturb the other.
-PAIRS = (
-    ("slow-llm", "langfuse-down"),
-    ("no-cache", "drop-spans"),
-    ("metrics-lie", "hidden-queue"),
+# Three at a time: each is a stack of its own, so none may disturb another.
+TOGETHER = (
+    ("slow-llm", "langfuse-down", "metrics-lie"),
+    ("no-cache", "drop-spans", "hidden-queue"),
 )
 
 
@@ -24,9 +23,9 @@ PAIRS = (
 def judged(workspaces: Any) -> Mapping[str, tuple[Any, dict[str, Any], Path]]:
     """Every fault's end: what the command said, its verdicts, its run directory."""
     found = {}
-    for pair in PAIRS:
+    for group in TOGETHER:
         started = []
-        for fault in pair:
+        for fault in group:
             workspace = workspaces(fault)
             arguments = ("benchmark", "warm_cache", "--duration", "12s", "--fault", fault)
             started.append((fault, workspace, workspace.start(*arguments)))
@@ -114,7 +113,7 @@ def test_a_hidden_queue_is_time_that_nobody_accounts_for(judged: Any) -> None:
     assert "s more per request than the server accounts for" in done.flat
 
 
-@pytest.mark.parametrize("fault", [f for pair in PAIRS for f in pair])
+@pytest.mark.parametrize("fault", [f for group in TOGETHER for f in group])
 def test_the_report_says_that_a_fault_was_built_in(judged: Any, fault: str) -> None:
     done, document, run = judged[fault]
     (part,) = [p for p in document["run"]["parts"] if p["name"] == "fault"]
