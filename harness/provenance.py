@@ -73,20 +73,20 @@ def stack_of(target: str) -> Stack:
         try:
             fields = json.loads(STACK_FILE.read_text(encoding="utf-8"))
             parts = tuple(Part(**part) for part in fields["parts"])
-            known = Stack(parts, fields["environment"])
+            stack = Stack(parts, fields["environment"])
             serves = fields["target"]
         except (ValueError, KeyError, TypeError) as error:
             raise HarnessError(f"{STACK_FILE} is damaged; delete it") from error
         if serves == target.rstrip("/"):
-            return known
-    parts = [
+            return stack
+    known = [
         Part("target", real=True, description=target),
         Part("LLM", real=True, description="as the target is configured; not checked"),
         Part("metrics", real=True, description="direct scrapes of the target's metrics"),
     ]
     if os.environ.get("LANGFUSE_PUBLIC_KEY"):
-        parts.append(Part("Langfuse", real=True, description=langfuse_url(os.environ)))
-    return Stack(tuple(parts), {})
+        known.append(Part("Langfuse", real=True, description=langfuse_url(os.environ)))
+    return Stack(tuple(known), {})
 
 
 def write_stack(target: str, stack: Stack) -> None:
