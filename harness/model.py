@@ -300,7 +300,8 @@ class Account:
     `unanswered` and `unsent` are losses the witness knows of: requests the
     server may have seen without the client getting an answer, and requests
     that never reached the server. `untold` are answers that say less than
-    others do of calls and tokens, so that their sums are not known.
+    others do of calls and tokens, so that their sums are not known. `traces`
+    are the trace ids of the requests counted.
     """
 
     witness: str
@@ -316,6 +317,8 @@ class Account:
     client_durations: Durations | None = None
     server_durations: Buckets | None = None
     null_probe_p99: float | None = None
+    traces: frozenset[str] | None = None
+    unanswered_traces: frozenset[str] = frozenset()
     problem: str = ""
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from harness.model import HarnessError, Part, Run
 from harness.runs import new_run_id
 
 STACK_FILE = Path(".stack/stack.json")
+_SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
 _PACKAGES = (
     "harness", "locust", "openai", "langfuse", "prometheus-client", "hdrhistogram", "fastapi",
 )  # fmt: skip
@@ -77,7 +81,7 @@ def stack_of(target: str) -> Stack:
             serves = fields["target"]
         except (ValueError, KeyError, TypeError) as error:
             raise HarnessError(f"{STACK_FILE} is damaged; delete it") from error
-        if serves == target.rstrip("/"):
+        if serves == target.rstrip("/").replace("//localhost", "//127.0.0.1"):
             return stack
     known = [
         Part("target", real=True, description=target),
@@ -87,6 +91,30 @@ def stack_of(target: str) -> Stack:
     if os.environ.get("LANGFUSE_PUBLIC_KEY"):
         known.append(Part("Langfuse", real=True, description=langfuse_url(os.environ)))
     return Stack(tuple(known), {})
+
+
+def wrong_address(url: str) -> str:
+    """Say what is wrong with the address of a server, without repeating it; "" if nothing."""
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        return (
+            "an address with a user or password would leave them in the evidence; use TARGET_TOKEN"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return f"{url!r} is not an address; write it like http://127.0.0.1:8000"
+    return ""
+
+
+def shown_command(words: Sequence[str]) -> str:
+    """Write a command line for the report, without the values of flags that name a secret."""
+    shown = []
+    for before, word in zip(["", *words], words, strict=False):
+        flag, equals, _ = word.partition("=")
+        if _SECRET.search(before) and before.startswith("-") and "=" not in before:
+            shown.append("...")
+        else:
+            shown.append(f"{flag}=..." if equals and _SECRET.search(flag) else word)
+    return shlex.join(shown)
 
 
 def write_stack(target: str, stack: Stack) -> None:
@@ -100,6 +128,12 @@ def write_stack(target: str, stack: Stack) -> None:
         "environment": stack.environment,
     }
     STACK_FILE.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+
+
+def forget_stack(target: str) -> None:
+    """Remove the file that `write_stack` left, unless another stack has written its own."""
+    if STACK_FILE.exists() and target in STACK_FILE.read_text(encoding="utf-8"):
+        STACK_FILE.unlink()
 
 
 def langfuse_url(environment: Mapping[str, str]) -> str:

@@ -107,14 +107,10 @@ class RunDirectory:
 
     @classmethod
     def create(cls, reports: Path, run: Run) -> RunDirectory:
-        """Make the directory of a new run, and let reports/latest point to it."""
+        """Make the directory of a new run."""
         directory = cls(reports / run.id)
         (directory.path / "logs").mkdir(parents=True)
         directory.write_run(run)
-        latest = reports / "latest"
-        fresh = reports / f".latest-{run.id}"
-        fresh.symlink_to(run.id)
-        fresh.replace(latest)
         return directory
 
     def write_run(self, run: Run) -> None:
@@ -155,8 +151,13 @@ class RunDirectory:
         return tuple(r.window.name for r in sorted(records, key=lambda r: r.window.start))
 
     def write_window(self, record: WindowRecord) -> None:
-        """Write window.json."""
+        """Write window.json; from its first window on, the run is reports/latest."""
         self._write_json(f"windows/{record.window.name}/window.json", asdict(record))
+        latest = self.path.parent / "latest"
+        if not latest.exists() or latest.resolve() != self.path.resolve():
+            fresh = self.path.parent / f".latest-{self.path.name}"
+            fresh.symlink_to(self.path.name)
+            fresh.replace(latest)
 
     def read_window(self, name: str) -> WindowRecord:
         """Read window.json; raises RunError when it is not there."""
@@ -208,7 +209,8 @@ class RunDirectory:
         if facts is None:
             return None
         text_path = self.path / f"{stem}.prom"
-        text = text_path.read_text(encoding="utf-8") if text_path.exists() else None
+        with _damage(text_path):
+            text = text_path.read_text(encoding="utf-8") if text_path.exists() else None
         with _damage(self.path / f"{stem}.json"):
             return Snapshot(text=text, **facts)
 

@@ -183,6 +183,8 @@ def read_yaml(path: Path) -> Fields:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise YamlError(f"{path}:{line}: not valid YAML: a character that YAML forbids") from error
+    except RecursionError as error:
+        raise YamlError(f"{path}: is nested too deeply") from error
     if node is None:
         raise YamlError(f"{path}: is empty")
     if not isinstance(node, yaml.MappingNode):

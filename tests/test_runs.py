@@ -111,13 +111,15 @@ def test_notes_are_added_once(run: RunDirectory):
 
 def test_latest_points_to_the_newest_run(tmp_path: Path):
     for run_id in ("20260921-100000-aaaa", "20260921-100001-bbbb"):
-        RunDirectory.create(tmp_path, replace(RUN, id=run_id))
+        run = RunDirectory.create(tmp_path, replace(RUN, id=run_id))
+        run.write_window(RECORD)
+    RunDirectory.create(tmp_path, replace(RUN, id="20260921-100002-cccc"))  # never sent anything
 
     assert open_run(tmp_path / "latest").path == tmp_path / "20260921-100001-bbbb"
     assert open_run(tmp_path / "latest").read_run().id == "20260921-100001-bbbb"
     assert open_run(tmp_path / "latest").logs.is_dir()
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "20260921-100000-aaaa", "20260921-100001-bbbb", "latest",
+        "20260921-100000-aaaa", "20260921-100001-bbbb", "20260921-100002-cccc", "latest",
     ]  # fmt: skip
 
 

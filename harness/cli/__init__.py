@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import signal
 import sys
 import textwrap
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 from harness.model import HarnessError
+from harness.provenance import shown_command
 
 USAGE_ERROR = 2
 _MODULES = {"scrape": "witnesses", "collect": "witnesses"}
@@ -44,10 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     options = _parser().parse_args(arguments)
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _like_ctrl_c)
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup keeps its meaning
+            signal.signal(ending, _like_ctrl_c)
     _reach_this_machine_directly()
     words = ["harness", *(sys.argv[1:] if arguments is None else arguments)]
-    options.command_line = shlex.join(words)
+    options.command_line = shown_command(words)
     # Imported only now, so that --help and the commands beside a load start at once.
     module = import_module(f"harness.cli.{_MODULES.get(options.command, 'commands')}")
     try:
@@ -58,6 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("harness: interrupted", file=sys.stderr)
         return 130
+    except OSError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except Exception as error:  # noqa: BLE001 - exit code 1 would read as a missed gate
+        Path("harness-error.log").write_text(traceback.format_exc(), encoding="utf-8")
+        print(
+            f"harness: a fault of the harness itself: {type(error).__name__}: {error}; "
+            "harness-error.log holds the details",
+            file=sys.stderr,
+        )
+        return USAGE_ERROR
 
 
 def _reach_this_machine_directly() -> None:

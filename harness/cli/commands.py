@@ -8,6 +8,7 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from harness.cli.judging import judge_run
 from harness.cli.running import UsageError, chosen, run_scenarios, scenario_names
 from harness.cli.terminal import print_verdicts
 from harness.prices import load_prices
-from harness.report import write_report
+from harness.report import remove_report, write_report
 from harness.runs import RunDirectory, open_run
 from harness.slo import load_slo
 from harness.stack.faults import FAULTS, NO_FAULT
@@ -46,7 +47,11 @@ def judge(options: Namespace) -> int:
         _own(options.slo, directory, "slo.yaml"),
         _own(options.prices, directory, "prices.yaml"),
     )
-    print_verdicts(verdicts, Console())
+    console = Console()
+    print_verdicts(verdicts, console)
+    if remove_report(directory.path):  # it says what an earlier judgement said
+        again = f"harness report {_shown(directory.path)}"
+        console.print(f"\npages of the earlier judgement removed; draw new ones with: {again}")
     return int(verdicts["exit_code"])
 
 
@@ -67,6 +72,7 @@ def benchmark(options: Namespace) -> int:
     _asked(options)
     if options.fault:
         console.print(f"fault built in: {fault.says}")
+    made: list[RunDirectory] = []
     options.reports.mkdir(parents=True, exist_ok=True)
     # Beside the runs, since a log can only be linked within one file system.
     with tempfile.TemporaryDirectory(prefix=".stack-", dir=options.reports) as folder:
@@ -77,14 +83,18 @@ def benchmark(options: Namespace) -> int:
                 _announce(stack, console)
 
                 def prepared(directory: RunDirectory) -> None:
+                    made.append(directory)
                     _keep_logs(logs, directory)
                     if fault.loses:
                         stack.lose(fault.loses)
 
                 directory = _run(options, console, stack.target, stack.stack, prepared)
         except KeyboardInterrupt:
-            console.print("interrupted before any load was sent; nothing is left running")
-            return INTERRUPTED
+            if not made:
+                console.print("interrupted before any load was sent; nothing is left running")
+                return INTERRUPTED
+            directory = made[0]
+            directory.write_run(replace(directory.read_run(), interrupted=True))
     return _conclude(directory, console)
 
 
@@ -118,7 +128,7 @@ def stack(options: Namespace) -> int:
             console.print("stopping")
             return 0
         finally:
-            provenance.STACK_FILE.unlink(missing_ok=True)
+            provenance.forget_stack(up.target)
         ended = next(s for s in up.services if s.process.poll() is not None)
         raise StackError(f"{ended.name} ended by itself; see {ended.log}")
 

@@ -106,7 +106,19 @@ def _missing(
             if account is None or account.problem:
                 why = account.problem if account else "it left no evidence"
                 missing.append(f"the {witness} witness is missing in {record.window.name}: {why}")
+        missing += [f"in {record.window.name}, {problem}" for problem in _incomplete(record)]
     return missing
+
+
+def _incomplete(record: WindowRecord) -> list[str]:
+    """What the generator itself says it did not do, or cannot vouch for."""
+    problems = list(record.notes)
+    if record.planned is not None and record.planned != record.requests:
+        problems.append(f"{record.planned} requests were planned and {record.requests} sent")
+    counted = record.locust_requests
+    if counted is not None and counted != record.requests + record.warmup_requests:
+        problems.append(f"Locust counts {counted} requests, the rows are {record.requests}")
+    return problems
 
 
 def _window_facts(record: WindowRecord, client: ClientEvidence) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from harness.evidence.exposition import ExpositionError, parse, unknown_label
 from harness.evidence.scrape import metrics_url, scrape
 from harness.model import HarnessError
 from harness.prices import load_prices
-from harness.provenance import Stack
+from harness.provenance import Stack, wrong_address
 from harness.runs import RunDirectory
 from harness.slo import Slo, load_slo
 
@@ -46,32 +46,17 @@ def chosen(names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in known:
             raise UsageError(f"no scenario is named {name!r}; known: {', '.join(known)}")
+        if names.count(name) > 1:
+            raise UsageError(f"{name} is named twice; a run holds each scenario once")
     return names or known
 
 
 def preflight(target: str, slo: Slo, environment: Mapping[str, str], say: Say) -> None:
     """Ask every witness once, before any load; raises UsageError when one cannot testify."""
-    if not target.startswith(("http://", "https://")):
-        raise UsageError(f"--host {target!r}: give an address such as http://127.0.0.1:8000")
+    if problem := wrong_address(target):
+        raise UsageError(f"--host: {problem}")
     if "metrics" in slo.witnesses:
-        url = metrics_url(target, environment)
-        snapshot = scrape(url)
-        if snapshot.text is None:
-            raise UsageError(
-                f"the metrics witness cannot testify: {snapshot.problem}; start the target, set "
-                "METRICS_URL, or ask no metrics in slo.yaml"
-            )
-        try:
-            scraped = parse(snapshot.text)
-        except ExpositionError as error:
-            raise UsageError(f"the metrics witness cannot testify: {url}: {error}") from error
-        for selector in slo.selectors():
-            if problem := unknown_label(selector, scraped.series):
-                raise UsageError(f"slo.yaml asks {selector} of {url}, but {problem}")
-        bases = {name.removesuffix("_bucket") for name in scraped.declared}
-        absent = {s.metric for s in slo.selectors() if s.metric not in scraped.declared | bases}
-        if absent:
-            say(f"note: {url} does not (yet) have {', '.join(sorted(absent))}")
+        _ask_metrics(target, slo, environment, say)
     if "langfuse" in slo.witnesses:
         try:
             Langfuse.connect(environment).check()
@@ -80,6 +65,29 @@ def preflight(target: str, slo: Slo, environment: Mapping[str, str], say: Say) -
                 f"the langfuse witness cannot testify: {error}; mend that, or ask nothing of "
                 "langfuse in slo.yaml"
             ) from error
+
+
+def _ask_metrics(target: str, slo: Slo, environment: Mapping[str, str], say: Say) -> None:
+    url = metrics_url(target, environment)
+    if problem := wrong_address(url):
+        raise UsageError(f"METRICS_URL: {problem}")
+    snapshot = scrape(url, target)
+    if snapshot.text is None:
+        raise UsageError(
+            f"the metrics witness cannot testify: {snapshot.problem}; start the target, set "
+            "METRICS_URL, or ask no metrics in slo.yaml"
+        )
+    try:
+        scraped = parse(snapshot.text)
+    except ExpositionError as error:
+        raise UsageError(f"the metrics witness cannot testify: {url}: {error}") from error
+    for selector in slo.selectors():
+        if problem := unknown_label(selector, scraped.series):
+            raise UsageError(f"slo.yaml asks {selector} of {url}, but {problem}")
+    bases = {name.removesuffix("_bucket") for name in scraped.declared}
+    absent = {s.metric for s in slo.selectors() if s.metric not in scraped.declared | bases}
+    if absent:
+        say(f"note: {url} does not (yet) have {', '.join(sorted(absent))}")
 
 
 def run_scenarios(

@@ -16,7 +16,7 @@ _SILENT = 3
 
 def scrape(options: Namespace) -> int:
     """Keep one scrape of the target's metrics in a run."""
-    snapshot = scrape_metrics(metrics_url(options.target))
+    snapshot = scrape_metrics(metrics_url(options.target), options.target)
     RunDirectory(options.run).write_snapshot(options.window, options.which, snapshot)
     return 0 if snapshot.text is not None else _SILENT
 

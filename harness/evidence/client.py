@@ -81,6 +81,8 @@ class ClientEvidence:
             output_tokens=_sum_if_all_know([s.output_tokens for s in answers]),
             client_durations=self._merged((window,), "service_time", answered_only=True),
             null_probe_p99=p99,
+            traces=frozenset(s.trace_id for s in answers),
+            unanswered_traces=frozenset(s.trace_id for s in samples if not s.outcome.answered),
             problem=self._audit(window.name, samples),
         )
 
@@ -110,12 +112,15 @@ class ClientEvidence:
         ]
 
     def _audit(self, window: str, samples: list[Sample]) -> str:
-        """Compare rows with histogram counts: two records of the same requests."""
-        held = sum(
-            d.count for key, d in self._histograms[window].items() if key.time == "service_time"
-        )
+        """Compare rows with histograms, count and exact sum: two records of the same requests."""
+        own = [d for k, d in self._histograms[window].items() if k.time == "service_time"]
+        held, total = sum(d.count for d in own), sum(d.total_seconds for d in own)
+        rows = sum(max(0.0, s.service_time) for s in samples)
         if held == len(samples):
-            return ""
+            # Histograms hold whole microseconds, so each row may be off by half of one.
+            if abs(rows - total) <= 1e-6 * max(1, held):
+                return ""
+            return f"its rows last {rows:.6f} s in all, its histograms {total:.6f} s"
         if not self._histograms[window]:
             return f"its window was never closed: {len(samples)} rows but no histogram"
         return f"{len(samples)} rows but {held} values in the histograms"

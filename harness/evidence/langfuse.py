@@ -71,6 +71,7 @@ class LangfuseEvidence:
             input_tokens=sum(tokens(r, "input") for r in rows),
             output_tokens=sum(tokens(r, "output") for r in rows),
             cost_usd=_cost(rows),
+            traces=frozenset(str(r.get("traceId")) for r in rows if is_root(r)),
         )
 
     def recomputed_cost(self, window: Window) -> tuple[float | None, str]:
@@ -79,9 +80,10 @@ class LangfuseEvidence:
         if rows is None:
             return None, self._problems.get(window.name, "no observations")
         total = 0.0
-        for row in rows:
-            if row.get("type") != "GENERATION":
-                continue
+        generations = [r for r in rows if r.get("type") == "GENERATION"]
+        if not generations:
+            return None, "it holds no LLM call"
+        for row in generations:
             usage = row.get("usageDetails") or {}
             if not usage:
                 return None, f"generation {row.get('id')} carries no usage"
@@ -114,8 +116,9 @@ def tokens(row: Row, direction: str) -> int:
 
 
 def _cost(rows: Sequence[Row]) -> float | None:
-    """USD for all observations; None when one has tokens and no cost: unpriced is not free."""
-    if any(tokens(r, "put") and not r.get("totalCost") for r in rows):
+    """USD for all observations; None when a generation is unpriced, or there is none at all."""
+    generations = [r for r in rows if r.get("type") == "GENERATION"]
+    if not generations or not all(r.get("totalCost") for r in generations):
         return None
     return sum(float(r.get("totalCost") or 0) for r in rows)
 
@@ -126,7 +129,7 @@ def _usd_per_request(rows: Sequence[Row], asked: str) -> Measurement:
         return Measurement("langfuse", None, 0, asked, note="it holds no trace")
     usd = _cost(rows)
     if usd is None:
-        note = "it has no price for some of the models; add them to its models"
+        note = "it holds LLM calls without a cost, or none; are all models priced there?"
         return Measurement("langfuse", None, 0, asked, note=note)
     return Measurement("langfuse", Interval.exactly(usd / requests), requests, asked)
 

@@ -19,9 +19,14 @@ def metrics_url(target: str, environment: Mapping[str, str] = os.environ) -> str
     return environment.get("METRICS_URL") or f"{target.rstrip('/')}/metrics"
 
 
-def scrape(url: str) -> Snapshot:
-    """Read the metrics at an address; a snapshot without text says why there is none."""
-    token = os.environ.get("TARGET_TOKEN")
+def scrape(url: str, target: str) -> Snapshot:
+    """
+    Read the metrics at an address; a snapshot without text says why there is none.
+
+    TARGET_TOKEN goes along only when the address is the target's own.
+    """
+    own = httpx.URL(url).netloc == httpx.URL(target).netloc
+    token = os.environ.get("TARGET_TOKEN") if own else None
     headers = {"Accept": _TEXT} | ({"Authorization": f"Bearer {token}"} if token else {})
     with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
         at, begin = time.time(), time.perf_counter()  # a client takes long to make: not counted

@@ -96,29 +96,45 @@ def _relevant(
 def _decide(
     objective: Objective, measurements: Sequence[Measurement], agreements: Sequence[Agreement]
 ) -> tuple[Status, str]:
-    silent = [m for m in measurements if m.value is None]
-    if silent:
-        return Status.INCONCLUSIVE, f"no data from {silent[0].witness}: {silent[0].note}"
-    unbelieved = impeached(agreements)
-    for m in measurements:
-        if m.witness in unbelieved:
-            return Status.INCONCLUSIVE, f"{m.witness} cannot be believed: {unbelieved[m.witness]}"
-    contradictions = [a for a in agreements if a.finding is Finding.CONTRADICTION]
-    if contradictions:
-        a = contradictions[0]
-        return Status.INCONCLUSIVE, f"the witnesses contradict each other: {a.reason}"
-    unpriced = [a for a in agreements if a.about == COST and a.finding is Finding.NOT_COMPARABLE]
-    if unpriced:
-        return Status.INCONCLUSIVE, f"the cost cannot be checked: {unpriced[0].reason}"
-    for m in measurements:
-        few = m.events < objective.min_events
-        if few and objective.indicator.kind in (Kind.LATENCY, Kind.RATIO):
-            reason = (
-                f"{m.witness} saw {m.events} events, at least {objective.min_events} are needed"
-            )
-            return Status.INCONCLUSIVE, reason
+    doubt = _doubt_in_witnesses(measurements, agreements) or _doubt_in_evidence(
+        objective, measurements, agreements
+    )
+    if doubt:
+        return Status.INCONCLUSIVE, doubt
     decisions = {m.witness: _decide_one(objective, m) for m in measurements}
     return _together(decisions, agreements)
+
+
+def _doubt_in_witnesses(
+    measurements: Sequence[Measurement], agreements: Sequence[Agreement]
+) -> str:
+    """Say which witness is silent or not to be believed; "" when all may be heard."""
+    unbelieved = impeached(agreements)
+    for m in measurements:
+        if m.value is None:
+            return f"no data from {m.witness}: {m.note}"
+    for m in measurements:
+        if m.witness in unbelieved:
+            return f"{m.witness} cannot be believed: {unbelieved[m.witness]}"
+    contradiction = next((a for a in agreements if a.finding is Finding.CONTRADICTION), None)
+    return f"the witnesses contradict each other: {contradiction.reason}" if contradiction else ""
+
+
+def _doubt_in_evidence(
+    objective: Objective, measurements: Sequence[Measurement], agreements: Sequence[Agreement]
+) -> str:
+    """Say why what was heard does not suffice; "" when it does."""
+    for a in agreements:
+        if a.about == COST and a.finding is Finding.NOT_COMPARABLE:
+            return f"the cost cannot be checked: {a.reason}"
+        if a.finding is Finding.UNACCOUNTED_TIME and "client" not in objective.indicator.asks:
+            return f"only the clients felt it, and they are not asked: {a.reason}"
+    if objective.indicator.kind in (Kind.LATENCY, Kind.RATIO):
+        for m in measurements:
+            if m.events < objective.min_events:
+                needed = objective.min_events
+                return f"{m.witness} saw {m.events} events, at least {needed} are needed"
+    return ""
 
 
 def _together(

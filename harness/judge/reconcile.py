@@ -18,7 +18,7 @@ from harness.model import Account, Agreement, BoundCheck, Buckets, Durations, Fi
 # A few stragglers may use up the allowance, but all requests together only this share of it.
 # Simulated: it finds 5 % of requests that queue for 500 ms whatever the law of the times is.
 _MEAN_SHARE = 0.4
-REQUESTS, TIME, COST = "requests", "request time", "cost"
+REQUESTS, TIME, COST, TRACES = "requests", "request time", "cost", "trace ids"
 _COUNTED = {
     REQUESTS: "requests",
     "LLM calls": "llm_calls",
@@ -74,7 +74,24 @@ def _counts(window: str, one: Account, other: Account, slack: int) -> list[Agree
         if a is None or b is None:
             continue  # a quantity that a witness does not know is not compared
         found.append(_count(window, about, pair, (a, b), slack))
+    if one.traces and other.traces:
+        found.append(_traces(window, pair, one, other))
     return found
+
+
+def _traces(window: str, pair: tuple[str, str], one: Account, other: Account) -> Agreement:
+    """Join requests and traces one to one, by the trace id that the client sent."""
+    sent, kept = one.traces or frozenset(), other.traces or frozenset()
+    values = (len(sent), len(kept))
+    lost, foreign = sent - kept, kept - sent - one.unanswered_traces
+    if not sent & kept:
+        reason = f"{pair[1]} knows none of the trace ids that the {pair[0]} sent in traceparent"
+        return Agreement(window, TRACES, pair, Finding.NOT_COMPARABLE, reason, values)
+    if not lost and not foreign:
+        reason = f"every request has its trace ({len(sent)})"
+        return Agreement(window, TRACES, pair, Finding.AGREE, reason, values)
+    reason = f"{len(lost)} requests have no trace, and {len(foreign)} traces have no request"
+    return Agreement(window, TRACES, pair, Finding.CONTRADICTION, reason, values)
 
 
 def _count(
@@ -188,7 +205,7 @@ def compare_cost(
     pair = ("langfuse", "prices")
     given = langfuse.cost_usd
     if langfuse.problem or given is None:
-        reason = f"langfuse: {langfuse.problem or 'it has no price for some of the models'}"
+        reason = f"langfuse: {langfuse.problem or 'LLM calls without a cost, or none'}"
         return Agreement(window, COST, pair, Finding.NOT_COMPARABLE, reason)
     if recomputed is None:
         return Agreement(window, COST, pair, Finding.NOT_COMPARABLE, problem, (given, None))

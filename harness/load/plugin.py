@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import sys
 import time
 from dataclasses import replace
@@ -128,7 +127,7 @@ class _Owner:
             run = provenance.new_run(
                 time.time(),
                 self._host,
-                shlex.join(["locust", *sys.argv[1:]]),
+                provenance.shown_command(["locust", *sys.argv[1:]]),
                 (self._window_name(),),
                 provenance.stack_of(self._host),
             )
@@ -328,8 +327,8 @@ def _end_with(parent: int, runner: Any) -> None:
 
 def _unreachable(host: str) -> str:
     """Why a target cannot be sent anything, in one sentence; empty when it can."""
-    if not host.startswith(("http://", "https://")):
-        return f"--host {host or '(not given)'}: give the target's address, as http://host:port"
+    if problem := provenance.wrong_address(host):
+        return f"--host: {problem}"
     try:
         httpx.get(host + "/health", headers=authorization(), timeout=10)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

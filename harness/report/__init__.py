@@ -9,6 +9,16 @@ from harness.report.junit import junit
 from harness.report.summary import summary
 from harness.report.verdicts import read_verdicts
 
+_PAGES = ("junit.xml", "summary.md", "report.html")
+
+
+def remove_report(run_directory: Path) -> bool:
+    """Remove pages that no longer say what verdicts.json does; False when there were none."""
+    pages = [p for name in _PAGES if (p := run_directory / name).exists()]
+    for path in pages:
+        path.unlink()
+    return bool(pages)
+
 
 def write_report(run_directory: Path) -> Path:
     """
@@ -18,12 +28,8 @@ def write_report(run_directory: Path) -> Path:
     missing, damaged or of another version.
     """
     document = read_verdicts(run_directory)
-    pages = {
-        "junit.xml": junit(document),
-        "summary.md": summary(document),
-        "report.html": page(document),
-    }
-    for name, text in pages.items():
+    texts = (junit(document), summary(document), page(document))
+    for name, text in zip(_PAGES, texts, strict=True):
         _write_whole(run_directory / name, text)
     return run_directory / "report.html"
 

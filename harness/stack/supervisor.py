@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -178,9 +179,11 @@ def _listen(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((_HOST, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listening.close()
-        raise StackError(f"port {port} is in use; choose another with --port") from error
+        in_use = getattr(error, "errno", None) == errno.EADDRINUSE
+        why = "is in use" if in_use else f"cannot be used: {error}"
+        raise StackError(f"port {port} {why}; choose another with --port") from error
     listening.listen(1024)
     return listening
 

@@ -57,6 +57,7 @@ def test_counts_tokens_and_cost(read: Read):
         input_tokens=110,
         output_tokens=13,
         cost_usd=0.00028,
+        traces=frozenset({"1"}),
     )
 
 
@@ -166,7 +167,7 @@ def test_no_observation_is_no_data(read: Read, indicator: Indicator, note: str):
     ("rows", "expected"),
     [
         pytest.param([ROOT, LLM, TOOL], (100e-6 + 40e-6, ""), id="usage times price"),
-        pytest.param([ROOT], (0.0, ""), id="no LLM call costs nothing"),
+        pytest.param([ROOT], (None, "it holds no LLM call"), id="no LLM call has no cost"),
         pytest.param([{**LLM, "model": "maxi"}], (None, "no price for model 'maxi'"),
                      id="a model without price"),
         pytest.param([{**LLM, "usageDetails": {"audio": 1}}],

@@ -19,7 +19,7 @@ def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_text_is_kept_as_it_came(respx_mock: respx.MockRouter):
     route = respx_mock.get(URL).respond(text="a_total 1\n")
 
-    snapshot = scrape(URL)
+    snapshot = scrape(URL, "http://app")
 
     assert (snapshot.text, snapshot.problem) == ("a_total 1\n", "")
     assert snapshot.seconds > 0
@@ -34,7 +34,7 @@ def test_a_token_is_sent_and_never_told(
     monkeypatch.setenv("TARGET_TOKEN", "s3cret")
     route = respx_mock.get(URL).respond(401)
 
-    snapshot = scrape(URL)
+    snapshot = scrape(URL, "http://app")
 
     assert route.calls.last.request.headers["authorization"] == "Bearer s3cret"
     assert (snapshot.text, snapshot.problem) == (None, f"{URL} answered 401")
@@ -44,7 +44,7 @@ def test_a_redirect_is_followed(respx_mock: respx.MockRouter):
     respx_mock.get(URL).respond(307, headers={"location": f"{URL}/"})
     respx_mock.get(f"{URL}/").respond(text="a_total 1\n")
 
-    assert scrape(URL).text == "a_total 1\n"
+    assert scrape(URL, "http://app").text == "a_total 1\n"
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_a_server_that_does_not_answer(
 ):
     respx_mock.get(URL).mock(side_effect=failure)
 
-    snapshot = scrape(URL)
+    snapshot = scrape(URL, "http://app")
 
     assert (snapshot.text, snapshot.problem) == (None, problem)
 
 
 def test_an_address_that_is_none():
-    snapshot = scrape("http://[")
+    snapshot = scrape("http://[", "http://app")
 
     assert snapshot.text is None
     assert snapshot.problem.startswith("http://[ cannot be read: ")
@@ -77,3 +77,13 @@ def test_an_address_that_is_none():
 )
 def test_where_metrics_are(environment: dict[str, str], url: str):
     assert metrics_url("http://app/", environment) == url
+
+
+@respx.mock
+def test_a_token_goes_only_to_the_target_itself(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TARGET_TOKEN", "s3cret")
+    elsewhere = respx.get("http://metrics.example/metrics").respond(text="a_total 1\n")
+
+    scrape("http://metrics.example/metrics", "http://app")
+
+    assert "authorization" not in elsewhere.calls.last.request.headers

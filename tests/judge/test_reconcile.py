@@ -286,7 +286,7 @@ def test_without_times_of_the_client_nothing_is_coupled():
         pytest.param(0.0, 0.0, (AGREE, ("Langfuse says 0.000000 USD, usage times price is 0.000000 "
                      "USD")), id="nothing was used"),
         pytest.param(1.0, None, (NOT_COMPARABLE, "no price for model 'x'"), id="no price"),
-        pytest.param(None, 1.0, (NOT_COMPARABLE, "langfuse: it has no price for some of the models"), id="no cost"),
+        pytest.param(None, 1.0, (NOT_COMPARABLE, "langfuse: LLM calls without a cost, or none"), id="no cost"),
     ],
 )  # fmt: skip
 def test_cost(given: float | None, recomputed: float | None, expected: tuple[Finding, str]):
@@ -345,3 +345,32 @@ def test_sums_that_some_answers_did_not_tell_are_not_compared_and_that_is_said()
             Finding.NOT_COMPARABLE, "10 answers did not say, so the sum of all is not known"
         ),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kept", "unanswered", "finding", "reason"),
+    [
+        pytest.param("abc", "", Finding.AGREE, "every request has its trace (3)", id="one to one"),
+        pytest.param("abcd", "d", Finding.AGREE, "every request has its trace (3)",
+                     id="a request without an answer may have left a trace"),
+        pytest.param("ab", "", Finding.CONTRADICTION,
+                     "1 requests have no trace, and 0 traces have no request", id="a lost trace"),
+        pytest.param("abx", "", Finding.CONTRADICTION,
+                     "1 requests have no trace, and 1 traces have no request",
+                     id="the right number of the wrong traces"),
+        pytest.param("xyz", "", Finding.NOT_COMPARABLE,
+                     "langfuse knows none of the trace ids that the client sent in traceparent",
+                     id="an app that makes trace ids of its own"),
+    ],
+)  # fmt: skip
+def test_traces_are_joined_with_requests_one_to_one(
+    kept: str, unanswered: str, finding: Finding, reason: str
+):
+    client = Account("client", traces=frozenset("abc"), unanswered_traces=frozenset(unanswered))
+    langfuse = Account("langfuse", traces=frozenset(kept))
+
+    found = reconcile(
+        "warm", [client, langfuse], overhead=0.05, overhead_limit=0.1, stragglers=0.02
+    )
+
+    assert [(a.about, a.finding, a.reason) for a in found] == [("trace ids", finding, reason)]
