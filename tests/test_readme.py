@@ -80,6 +80,8 @@ class Tour:
         if self.stack and self.stack.poll() is None:
             os.killpg(self.stack.pid, signal.SIGINT)
             self.stack.wait(timeout=30)
+        if self.stack and self.stack.stdout:
+            self.stack.stdout.close()
 
 
 @pytest.fixture
