@@ -2,6 +2,7 @@
 # The tests look at pages with Chromium. On Debian or Ubuntu, as root, it is
 # installed here; elsewhere this says which tests will be left out.
 command -v chromium >/dev/null 2>&1 && exit 0
+command -v google-chrome >/dev/null 2>&1 && exit 0
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
   echo "installing chromium"
   # Daemons of packages must not start here: the tests start their own.

@@ -25,6 +25,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness import provenance
 from harness.load import clock
 from harness.load.prepare import PreparationError, Target, authorization
+from harness.load.recorder import Recorder
 from harness.load.session import Session
 from harness.load.user import AgentUser
 from harness.load.window import OpenWindow, harness
@@ -223,6 +224,12 @@ class _Owner:
             if waited_for <= self._drained | gone:
                 break
             gevent.sleep(0.05)
+        expected = self._environment.parsed_options.expect_workers
+        if self._window and len(waited_for) > expected:
+            self._window.notes.append(
+                f"{len(waited_for)} load processes took part where {expected} were expected; "
+                "another load may use the same --master-bind-port"
+            )
         lost = waited_for - self._drained
         if lost and self._window:
             self._window.notes.append(
@@ -248,7 +255,7 @@ class _Owner:
         # The users that were killed record their last request as cut off before this.
         self._window.close(runner.stats.total.num_requests if alone else None)
         self._window = None
-        self._session.recorder = type(self._session.recorder)()
+        self._session.recorder = Recorder()
         self._drained = set()
         if not self._environment.parsed_options.run_dir:
             self._end_run(self._directory)
