@@ -44,10 +44,11 @@ class WindowRecord:
     """
     One window and what the generator says of it.
 
-    `planned` is how many arrivals the schedule held and `scheduled_seconds` how
-    long it was (None in a closed loop: there is no schedule), `requests` how
-    many were sent, `locust_requests` how many Locust counted, `cpu_share` how
-    much of one core the load process used;
+    `planned` is how many arrivals the schedule held, `begun` how many of their
+    journeys began and `scheduled_seconds` how long it was (None in a closed
+    loop: there is no schedule), `requests` how many were sent,
+    `locust_requests` how many Locust counted, `cpu_share` how much of one core
+    the load process used;
     `null_probes` are response times of /health, in seconds, taken meanwhile.
     """
 
@@ -56,6 +57,7 @@ class WindowRecord:
     open_loop: bool
     processes: int = 1
     planned: int | None = None
+    begun: int | None = None
     scheduled_seconds: float | None = None
     requests: int = 0
     warmup_requests: int = 0

@@ -160,6 +160,7 @@ def write_run(reports: Path, *truths: Truth, run: Run | None = None) -> RunDirec
                 arrivals="Poisson, 5 per second",
                 open_loop=True,
                 planned=len(truth.samples),
+                begun=len(truth.samples),
                 requests=len(truth.samples),
                 null_probes=(0.002, 0.003, 0.004),
             )

@@ -113,8 +113,10 @@ def _missing(
 def _incomplete(record: WindowRecord) -> list[str]:
     """What the generator itself says it did not do, or cannot vouch for."""
     problems = list(record.notes)
-    if record.planned is not None and record.planned != record.requests:
-        problems.append(f"{record.planned} requests were planned and {record.requests} sent")
+    if record.planned is not None and record.planned != record.begun:
+        problems.append(f"{record.planned} arrivals were planned and {record.begun or 0} began")
+    if record.begun is not None and record.requests < record.begun:
+        problems.append(f"{record.begun} arrivals sent only {record.requests} requests")
     counted = record.locust_requests
     if counted is not None and counted != record.requests + record.warmup_requests:
         problems.append(f"Locust counts {counted} requests, the rows are {record.requests}")
@@ -137,7 +139,7 @@ def _window_facts(record: WindowRecord, client: ClientEvidence) -> dict[str, Any
         "planned": record.planned,
         "requests": record.requests,
         "warmup_requests": record.warmup_requests,
-        "achieved_rate": record.requests / sending,
+        "achieved_rate": (record.requests if record.begun is None else record.begun) / sending,
         "offered_rate": None if record.planned is None else record.planned / sending,
         "lateness_p99": client.lateness_p99(window),
         "cpu_share": record.cpu_share,

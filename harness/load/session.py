@@ -74,14 +74,17 @@ class Session:
         length = seconds(self._duration or arrivals.duration)
         offsets = list(arrivals.instants(length, _SEED))
         window.planned, window.scheduled_seconds = len(offsets), length
-        self._send(offsets, journey)
+        window.begun = self._send(offsets, journey)
 
-    def _send(self, offsets: Sequence[float], journey: Callable[[float], None]) -> None:
+    def _send(self, offsets: Sequence[float], journey: Callable[[float], None]) -> int:
+        """Start every journey when it is due and wait for all; gives how many began."""
         journeys = Group()
-        begin = clock.now()
+        begin, begun = clock.now(), 0
         for offset in offsets:
             gevent.sleep(max(0.0, begin + offset - clock.now()))
             if self.stopping:
                 break
             journeys.spawn(journey, begin + offset)
+            begun += 1
         journeys.join()
+        return begun

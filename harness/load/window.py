@@ -39,6 +39,7 @@ class OpenWindow:
         """Scrape, then open: everything recorded from now on is evidence."""
         self.name = scenarios[0] if len(scenarios) == 1 else "mixed"
         self.planned: int | None = None
+        self.begun: int | None = None
         self.scheduled_seconds: float | None = None
         self.warmup_requests = 0
         self.notes: list[str] = []
@@ -71,6 +72,7 @@ class OpenWindow:
                 self._record,
                 window=replace(self._record.window, end=end),
                 planned=self.planned,
+                begun=self.begun,
                 scheduled_seconds=self.scheduled_seconds,
                 requests=self._recorder.count,
                 warmup_requests=self.warmup_requests,

@@ -271,7 +271,7 @@ def test_a_window_that_was_never_closed(known_run: KnownRun):
     run = known_run()
     record = run.read_window("warm_cache")
     window = replace(record.window, end=record.window.start + 1e-3)
-    run.write_window(replace(record, window=window, planned=None, requests=0))
+    run.write_window(replace(record, window=window, planned=None, begun=None, requests=0))
     for lost in ("histograms.jsonl", "metrics-after.json", "langfuse.json"):
         (run.path / "windows/warm_cache" / lost).unlink()
 
@@ -378,6 +378,7 @@ def test_a_load_that_did_not_send_what_was_planned_is_never_met(known_run: Known
         replace(
             run.read_window("warm_cache"),
             planned=5000,
+            begun=201,
             locust_requests=201,
             notes=("a worker died",),
         )
@@ -387,7 +388,8 @@ def test_a_load_that_did_not_send_what_was_planned_is_never_met(known_run: Known
 
     assert document["missing"] == [
         "in warm_cache, a worker died",
-        "in warm_cache, 5000 requests were planned and 200 sent",
+        "in warm_cache, 5000 arrivals were planned and 201 began",
+        "in warm_cache, 201 arrivals sent only 200 requests",
         "in warm_cache, Locust counts 201 requests, the rows are 200",
     ]
     assert said(document)[:2] == ("inconclusive", 3)

@@ -63,8 +63,10 @@ def test_a_target_without_good_metrics_is_refused_before_any_request(
 @pytest.mark.parametrize(
     ("host", "sentence"),
     [
-        pytest.param("127.0.0.1:80", "give an address such as http://", id="no scheme"),
-        pytest.param("ftp://127.0.0.1", "give an address such as http://", id="another scheme"),
+        pytest.param("127.0.0.1:80", "is not an address; write it like http://", id="no scheme"),
+        pytest.param(
+            "ftp://127.0.0.1", "is not an address; write it like http://", id="another scheme"
+        ),
         pytest.param("http://127.0.0.1:99999", "http://127.0.0.1:99999", id="no such port"),
     ],
 )
