@@ -113,8 +113,10 @@ def _missing(
 def _incomplete(record: WindowRecord) -> list[str]:
     """What the generator itself says it did not do, or cannot vouch for."""
     problems = list(record.notes)
-    if record.planned is not None and record.planned != record.begun:
-        problems.append(f"{record.planned} arrivals were planned and {record.begun or 0} began")
+    if record.planned is not None and record.begun is None:
+        problems.append("the load ended before its schedule did")
+    elif record.planned != record.begun:
+        problems.append(f"{record.planned} arrivals were planned and {record.begun} began")
     if record.begun is not None and record.requests < record.begun:
         problems.append(f"{record.begun} arrivals sent only {record.requests} requests")
     counted = record.locust_requests
