@@ -21,7 +21,13 @@ stack: $(READY)  ## keep the embedded stack up, for locust -f scenarios
 
 test: $(READY) check  ## check, then run all tests (installs the system packages they need, where it may)
 	@sh tests/system_packages.sh
-	@$(RUN) $(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+ifdef ARGS
+	@$(RUN) $(BIN)/python -m pytest $(ARGS)
+else
+# Tests that send load have the machine to themselves; the others share its cores.
+	@$(RUN) $(BIN)/python -m pytest -m whole --cov --cov-report=
+	@$(RUN) $(BIN)/python -m pytest -m "not whole" -n auto --cov --cov-append --cov-report=term:skip-covered
+endif
 
 check: $(READY)  ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check .

@@ -7,6 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.whole
+
 HERE = Path(__file__).parent
 OWN = ("--scenarios", str(HERE / "scenarios"), "--slo", str(HERE / "slo.yaml"))
 
