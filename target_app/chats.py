@@ -10,7 +10,8 @@ from typing import Protocol
 from target_app.agent.llm import LLM, LLMError
 from target_app.agent.loop import run_loop
 from target_app.agent.messages import Ending, Event, IterationStarted, Message, Outcome
-from target_app.agent.orchestrator import Orchestrator, RunCall
+from target_app.agent.orchestrator import Orchestrator, RunCall, answering_refusals
+from target_app.agent.retries import Retries, RetryingLLM
 from target_app.agent.tools import offered
 from target_app.observability.metrics import Metrics
 from target_app.observability.observed import ObservedLLM, ObservedTurns
@@ -39,10 +40,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the caller gets, and the session it can go on in."""
+    """
+    What the caller gets, and the session it can go on in.
+
+    `llm_calls` counts every attempt, also those that failed and were made again.
+    """
 
     session_id: str
     outcome: Outcome
+    llm_calls: int
 
 
 class SessionListener(Protocol):
@@ -65,6 +71,7 @@ class Chats:
         *,
         llm: LLM,
         model: str,
+        retries: Retries,
         run_call: RunCall,
         orchestrator: Orchestrator,
         sessions: Sessions,
@@ -75,7 +82,8 @@ class Chats:
         """Use parts that were made once for the whole app."""
         self._llm = llm
         self._model = model
-        self._run_call = run_call
+        self._retries = retries
+        self._run_call = answering_refusals(run_call)
         self._orchestrator = orchestrator
         self._sessions = sessions
         self._metrics = metrics
@@ -97,13 +105,18 @@ class Chats:
                 {"role": "user", "content": question.message},
             ]
             with self._tracing.chat(question.trace_context, session.id, question.message) as trace:
-                outcome = await self._observed(messages, trace, listener)
+                llm = ObservedLLM(self._llm, self._model, self._metrics, trace)
+                outcome = await self._observed(messages, llm, trace, listener)
             session.add(question.message, outcome.answer)
             self._metrics.session_messages.observe(len(session.messages))
-            return Answer(session.id, outcome)
+            return Answer(session.id, outcome, llm.calls)
 
     async def _observed(
-        self, messages: list[Message], trace: ChatTrace, listener: SessionListener | None
+        self,
+        messages: list[Message],
+        llm: ObservedLLM,
+        trace: ChatTrace,
+        listener: SessionListener | None,
     ) -> Outcome:
         """Run the loop, and count and trace how it ended."""
         metrics = self._metrics
@@ -122,7 +135,8 @@ class Chats:
         try:
             outcome = await run_loop(
                 messages,
-                llm=ObservedLLM(self._llm, self._model, metrics, trace),
+                # The retries are outside, so that each attempt is a call that was made.
+                llm=RetryingLLM(llm, self._retries),
                 tools=TOOLS_OFFERED,
                 run_turn=ObservedTurns(self._orchestrator, self._run_call, metrics, trace),
                 max_iterations=self._max_iterations,

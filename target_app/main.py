@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
+from target_app.access import TokenGuard, guarded
+from target_app.body_limit import BodyLimit, document_body
 from target_app.observability.logs import configure_logs
 from target_app.observability.metrics import Metrics
 from target_app.observability.middleware import MetricsMiddleware
-from target_app.routes import chat, operations
-from target_app.routes.errors import handle_errors
+from target_app.routes import chat, documents, operations, sessions, streams
+from target_app.routes.errors import answers, handle_errors
 from target_app.services import Edges, make_services
 from target_app.settings import Settings, SettingsError, load_settings
 
@@ -44,18 +47,45 @@ def create_app(settings: Settings | None = None, edges: Edges | None = None) -> 
             app.state.services = made
             yield
 
-    app = FastAPI(title="Filesystem agent", version=release, lifespan=lifespan)
+    app = FastAPI(
+        title="Filesystem agent",
+        description="Answers questions about a folder of documents.",
+        version=release,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        responses=answers(500),
+    )
     handle_errors(app)
-    app.include_router(chat.router)
     app.include_router(operations.router)
+    routers = [chat.router, sessions.router, documents.router, streams.router]
     if settings.cache_management_enabled:
-        app.include_router(operations.cache_router)
+        routers.append(operations.cache_router)
+    for router in routers:
+        app.include_router(router, **guarded(settings.api_token))
     if settings.prometheus_enabled:
         app.include_router(operations.metrics_router(settings.prometheus_metrics_path, metrics))
+    _add_middleware(app, settings, metrics)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    """Wrap the app, the innermost layer first."""
+    app.add_middleware(BodyLimit, document_bytes=document_body(settings.max_file_size))
+    if settings.api_token is not None:
+        app.add_middleware(TokenGuard, token=settings.api_token)
+    if settings.cors_allowed_origins:
+        # Outside the guard: a browser asks before it sends a token.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_allowed_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match"],
+            expose_headers=["ETag", "Content-Disposition"],
+        )
+    if settings.prometheus_enabled:
         app.add_middleware(
             MetricsMiddleware, metrics=metrics, exclude_paths=settings.prometheus_exclude_paths
         )
-    return app
 
 
 def settings_or_exit() -> Settings:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
-from fastapi import Request
+from fastapi import Depends, Request
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from target_app.agent.execution import Cache, CacheType, Execution, ToolRunner, execute
+from target_app.agent.execution import EXECUTION_CODEC, ToolRunner
 from target_app.agent.llm import LLM, OpenAILLM, make_client
 from target_app.agent.orchestrator import Orchestrator
+from target_app.agent.retries import Retries
+from target_app.agent.tools import CACHE_TYPES, CacheType
+from target_app.cache.disk import Disk
+from target_app.cache.memory import Memory
 from target_app.cache.results import ResultCache
+from target_app.cache.tree import TreeStates
 from target_app.chats import Chats
+from target_app.documents import Documents
 from target_app.observability.metrics import Metrics
-from target_app.observability.observed import ObservedCache, observe_commands
+from target_app.observability.observed import CacheMetrics, ObservedSandbox
 from target_app.observability.tracing import Tracing, make_tracing
-from target_app.sandbox.commands import Limits
+from target_app.sandbox.isolation import IsolationLevel, Sandbox, make_sandbox
+from target_app.sandbox.output import Limits
 from target_app.sandbox.paths import DataRoot
+from target_app.sandbox.result import Command, Execution
 from target_app.sessions import Sessions
 from target_app.settings import Settings
+
+RunCommand = Callable[[Command], Awaitable[Execution]]
+"""Runs a command in the sandbox, and counts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +42,16 @@ class Services:
     """What the routes use."""
 
     chats: Chats
-    caches: Mapping[CacheType, Cache]
+    caches: Mapping[CacheType, ResultCache[Execution]]
     root: DataRoot
+    sandbox: Sandbox
+    run_command: RunCommand
+    trees: TreeStates
     tracing: Tracing
+    documents: Documents
+    sessions: Sessions
+    metrics: Metrics
+    settings: Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +60,14 @@ class Edges:
     What the app takes from the world outside, so that a test can put something in its place.
 
     `llm` None means the one of the settings; `span_exporter` None means the network.
-    `wall_clock_ns` is the clock that files are dated by.
+    `wall_clock_ns` is the clock that files are dated by; `sleep` waits between the attempts at
+    an LLM call.
     """
 
     llm: LLM | None = None
     span_exporter: SpanExporter | None = None
     wall_clock_ns: Callable[[], int] = time.time_ns
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 @asynccontextmanager
@@ -55,27 +76,27 @@ async def make_services(
 ) -> AsyncIterator[Services]:
     """Make the parts of the app, and close them when the block ends."""
     root = DataRoot(settings.data_root_path)
-    # The limit is for both caches together.
-    half = settings.cache_size_limit // 2
-    stores: dict[CacheType, ResultCache[Execution]] = {
-        "content": ResultCache(half),
-        "search": ResultCache(half, ttl_seconds=settings.cache_search_ttl),
-    }
-    caches = {name: ObservedCache(store, name, metrics) for name, store in stores.items()}
-    sessions = Sessions()
-    metrics.watch_caches(stores)
+    sessions = Sessions(max_sessions=settings.max_sessions, ttl_seconds=settings.session_ttl)
     metrics.watch_sessions(sessions)
-    limits = Limits(settings.max_output_size, settings.max_file_size, settings.command_timeout)
-    runner = ToolRunner(
-        root,
-        caches,
-        limits,
-        run_command=observe_commands(execute, metrics),
-        wall_clock_ns=edges.wall_clock_ns,
-    )
     tracing = make_tracing(settings, edges.span_exporter)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tracing.close)
+        await stack.enter_async_context(sessions.swept())
+        sandbox = await _make_sandbox(settings, root, metrics)
+        stack.push_async_callback(sandbox.close)
+        trees = TreeStates(
+            root, max_age_seconds=settings.cache_state_max_age, inotify=settings.cache_inotify
+        )
+        stack.callback(trees.close)
+        caches = _make_caches(settings, metrics, edges, stack)
+        observed = ObservedSandbox(sandbox, metrics)
+        runner = ToolRunner(
+            root,
+            observed,
+            caches,
+            trees,
+            timeout_seconds=settings.command_timeout,
+        )
         llm = edges.llm
         if llm is None:
             llm = OpenAILLM(await stack.enter_async_context(make_client(settings)), settings.model)
@@ -83,8 +104,13 @@ async def make_services(
             chats=Chats(
                 llm=llm,
                 model=settings.model,
+                retries=Retries(
+                    settings.llm_max_attempts, settings.llm_deadline_seconds, sleep=edges.sleep
+                ),
                 run_call=runner.run,
-                orchestrator=Orchestrator(settings.max_concurrent_tools),
+                orchestrator=Orchestrator(
+                    settings.max_concurrent_tools, parallel=settings.parallel_execution
+                ),
                 sessions=sessions,
                 metrics=metrics,
                 tracing=tracing,
@@ -92,10 +118,76 @@ async def make_services(
             ),
             caches=caches,
             root=root,
+            sandbox=sandbox,
+            run_command=observed.run,
+            trees=trees,
             tracing=tracing,
+            documents=Documents(root, settings.max_file_size),
+            sessions=sessions,
+            metrics=metrics,
+            settings=settings,
         )
+
+
+async def _make_sandbox(settings: Settings, root: DataRoot, metrics: Metrics) -> Sandbox:
+    """Make the sandbox. Raises IsolationError when it would be weaker than REQUIRE_ISOLATION."""
+    limits = Limits(
+        output_bytes=settings.max_output_size,
+        file_bytes=settings.max_file_size,
+        timeout_seconds=settings.command_timeout,
+        small_file_bytes=settings.small_file_threshold,
+        medium_file_bytes=settings.medium_file_threshold,
+    )
+    chosen = settings.isolation
+    sandbox = await make_sandbox(
+        root,
+        limits,
+        isolation="auto" if chosen == "auto" else IsolationLevel(chosen),
+        require=IsolationLevel(settings.require_isolation),
+        workers=settings.sandbox_workers,
+        memory_bytes=settings.sandbox_memory_limit,
+    )
+    metrics.sandbox_isolation.info(
+        {"level": sandbox.level, "required": settings.require_isolation}
+    )
+    return sandbox
+
+
+def _make_caches(
+    settings: Settings, metrics: Metrics, edges: Edges, stack: AsyncExitStack
+) -> dict[CacheType, ResultCache[Execution]]:
+    """Make the two caches, which share the memory limit in equal parts, and the disk."""
+    disk = None
+    if settings.cache_size_limit:
+        disk = Disk(settings.cache_directory, settings.cache_size_limit)
+        stack.push_async_callback(asyncio.to_thread, disk.close)
+    ttl: dict[CacheType, float | None] = {
+        # 0 is for ever: until the file changes.
+        "content": settings.cache_content_ttl or None,
+        "search": settings.cache_search_ttl,
+    }
+    caches = {
+        name: ResultCache(
+            name,
+            Memory[Execution](settings.cache_memory_limit // len(CACHE_TYPES)),
+            disk,
+            EXECUTION_CODEC,
+            listener=CacheMetrics(name, metrics),
+            ttl_seconds=ttl[name],
+            wall_clock_ns=edges.wall_clock_ns,
+        )
+        for name in CACHE_TYPES
+    }
+    metrics.watch_caches(caches.items())
+    if disk is not None:
+        metrics.watch_caches([("disk", disk)])
+    return caches
 
 
 async def services(request: Request) -> Services:
     """Hand the services to a route. A coroutine, to spare each request a worker thread."""
     return cast("Services", request.app.state.services)
+
+
+App = Annotated[Services, Depends(services)]
+"""How a route asks for the services."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AliasChoices,
@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     deployment: str = "local"
+    api_token: SecretStr | None = None
+    cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    stream_heartbeat_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
 
     data_root_path: Path = Path("data")
 
@@ -46,15 +49,33 @@ class Settings(BaseSettings):
     azure_openai_deployment_name: str = Field(default="gpt-4o", min_length=1)
     azure_openai_api_version: str = "2024-10-21"
     llm_timeout_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+    llm_max_attempts: int = Field(default=3, ge=1, le=10)
+    llm_deadline_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
 
     max_tool_iterations: int = Field(default=10, ge=1, le=100)
+    parallel_execution: bool = True
     max_concurrent_tools: int = Field(default=5, ge=1, le=100)
     command_timeout: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     max_output_size: int = Field(default=MEBIBYTE, ge=1)
     max_file_size: int = Field(default=10 * MEBIBYTE, ge=1)
+    small_file_threshold: int = Field(default=1_000_000, ge=1)
+    medium_file_threshold: int = Field(default=100_000_000, ge=1)
 
-    cache_size_limit: int = Field(default=64 * MEBIBYTE, ge=0)
+    isolation: Literal["auto", "paths", "worker", "landlock"] = "auto"
+    require_isolation: Literal["paths", "worker", "landlock"] = "paths"
+    sandbox_workers: int = Field(default=2, ge=1, le=64)
+    sandbox_memory_limit: int = Field(default=512 * MEBIBYTE, ge=64 * MEBIBYTE)
+
+    session_ttl: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    max_sessions: int = Field(default=1000, ge=1)
+
+    cache_directory: Path = Path(".cache/target_app")
+    cache_size_limit: int = Field(default=500 * MEBIBYTE, ge=0)
+    cache_memory_limit: int = Field(default=64 * MEBIBYTE, ge=0)
+    cache_content_ttl: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     cache_search_ttl: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+    cache_inotify: bool = True
+    cache_state_max_age: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     cache_management_enabled: bool = False
 
     langfuse_enabled: bool = False
@@ -74,10 +95,10 @@ class Settings(BaseSettings):
     prometheus_exclude_paths: Annotated[tuple[str, ...], NoDecode] = ("/health", "/metrics")
     prometheus_buckets: Annotated[tuple[float, ...], NoDecode] = ()
 
-    @field_validator("prometheus_exclude_paths", mode="before")
+    @field_validator("prometheus_exclude_paths", "cors_allowed_origins", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:
-        """Take paths as operators write them: separated by commas."""
+        """Take a list as operators write it: separated by commas."""
         return _parts(value) if isinstance(value, str) else value
 
     @field_validator("prometheus_buckets", mode="before")
@@ -120,6 +141,14 @@ class Settings(BaseSettings):
                 raise ValueError(msg)
         elif self.openai_api_key is None:
             msg = "OPENAI_API_KEY: needed, unless AZURE_OPENAI_ENDPOINT is set"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _cache_apart_from_documents(self) -> Settings:
+        """Refuse a cache that tools could read, and whose every write would be a change."""
+        if self.cache_directory.resolve().is_relative_to(self.data_root_path.resolve()):
+            msg = "CACHE_DIRECTORY: must not be in the folder of documents, DATA_ROOT_PATH"
             raise ValueError(msg)
         return self
 

@@ -53,7 +53,7 @@ def read_answer(body: bytes) -> Answer:
         session_id=fields.get("session_id"),
         input_tokens=_count(usage, "input_tokens"),
         output_tokens=_count(usage, "output_tokens"),
-        llm_calls=_count(fields, "iterations"),
+        llm_calls=_llm_calls(fields),
         tool_calls=len(calls) if isinstance(calls, list) else None,
     )
 
@@ -87,7 +87,7 @@ def read_stream(readline: Callable[[], bytes], now: Callable[[], float]) -> Answ
         session_id=done.get("session_id"),
         input_tokens=_count(usage, "input_tokens"),
         output_tokens=_count(usage, "output_tokens"),
-        llm_calls=_count(done, "iterations"),
+        llm_calls=_llm_calls(done),
         tool_calls=_count(done, "tool_calls_count"),
         first_token=first_token,
     )
@@ -100,6 +100,11 @@ def _usage(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadAnswerError("the field 'usage' is not an object")
     return value
+
+
+def _llm_calls(fields: dict[str, Any]) -> int | None:
+    """Take the LLM calls that were made; without retries each iteration made one."""
+    return _count(fields, "llm_calls" if "llm_calls" in fields else "iterations")
 
 
 def _count(fields: dict[str, Any], name: str) -> int | None:

@@ -23,7 +23,9 @@ NO_FAULT = Fault("nothing is wrong")
 
 FAULTS: Mapping[str, Fault] = {
     "slow-llm": Fault("three in ten LLM calls take 6 s longer", llm={"SIMLLM_FAULT": "slow:0.3"}),
-    "no-cache": Fault("the cache can hold nothing", target={"CACHE_SIZE_LIMIT": "0"}),
+    "no-cache": Fault(
+        "the cache can hold nothing", target={"CACHE_SIZE_LIMIT": "0", "CACHE_MEMORY_LIMIT": "0"}
+    ),
     "langfuse-down": Fault("Langfuse is stopped before the load", loses="langfuse"),
     "drop-spans": Fault(
         "Langfuse loses every tenth span", langfuse={"LANGFUSE_STANDIN_DROP_EVERY": "10"}

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -79,17 +80,20 @@ def running_stack(
     logs.mkdir(parents=True, exist_ok=True)
     write_documents(documents)
     services: list[_Service] = []
-    try:
-        up = _start(logs, documents, prices, fault, port, real, services)
-        _wait_until_ready(services)
-        yield up
-    finally:
-        _stop(services)
+    # What another stack remembered would make a cold cache warm.
+    with tempfile.TemporaryDirectory(prefix="cache-", dir=documents.parent) as cache:
+        try:
+            up = _start(logs, documents, Path(cache), prices, fault, port, real, services)
+            _wait_until_ready(services)
+            yield up
+        finally:
+            _stop(services)
 
 
 def _start(
     logs: Path,
     documents: Path,
+    cache: Path,
     prices: Path,
     fault: Fault,
     port: int,
@@ -147,12 +151,13 @@ def _start(
         "LANGFUSE_FLUSH_INTERVAL": "1",
         "LANGFUSE_ENVIRONMENT": "benchmark",
         "DATA_ROOT_PATH": str(documents),
+        "CACHE_DIRECTORY": str(cache),
         "CACHE_MANAGEMENT_ENABLED": "true",
         **fault.target,
     }
     target, app_port = _url(listening), app.getsockname()[1]
     services.append(
-        _serve("target", "target_app.main:create_app", app, "/health", logs,
+        _serve("target", "target_app.main:create_app", app, "/ready", logs,
                {**environment, **settings}, "--clock-rate", str(fault.clock_rate))
     )  # fmt: skip
     if fault.queue_seconds:

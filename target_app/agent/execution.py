@@ -4,92 +4,201 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import threading
-import time
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from target_app.agent.messages import ToolCall, ToolResult
-from target_app.agent.tools import TOOLS, BadCallError, Tool, parse_call
-from target_app.cache.results import Hit, Miss
-from target_app.cache.state import State, file_state, tree_state
-from target_app.sandbox.commands import (
-    CommandFailedError,
-    CommandTimeoutError,
-    FileTooLargeError,
-    Limits,
-    Output,
-    OutputFullError,
-)
-from target_app.sandbox.paths import DataRoot, Opened, PathBlockedError, PathRefusedError
-from target_app.sandbox.result import Block, CommandResult, Status
+from target_app.agent.tools import TOOLS, BadCallError, CacheType, Tool, parse_call
+from target_app.cache.results import Answered, Codec, Hit, Made
+from target_app.cache.state import State, file_state
+from target_app.sandbox.paths import DataRoot, PathBlockedError, PathRefusedError, RootGoneError
+from target_app.sandbox.result import Block, Command, CommandResult, Execution
 
-CacheType = Literal["content", "search"]
-CACHE_TYPES: tuple[CacheType, ...] = ("content", "search")
+GRACE_SECONDS = 2.0
+"""How much longer than its command a whole call may take: it may wait for others first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One command that ran. Only a `lasting` one says the same until the files change."""
+class Sandbox(Protocol):
+    """Runs commands."""
 
-    result: CommandResult
-    status: Status
-    blocked: Block | None = None
-    lasting: bool = True
+    async def run(self, command: Command) -> Execution:
+        """Run one; whatever goes wrong is in the execution."""
+        ...
 
 
 class Cache(Protocol):
-    """Remembers executions."""
+    """Remembers executions by the question they answer and the state of the files then."""
 
-    def get(self, key: str, state: State) -> Hit[Execution] | Miss:
-        """Answer what is known for a key in this state of its scope."""
+    def peek(self, question: str, state: State) -> Hit[Execution] | None:
+        """Answer what is held in memory, at once."""
         ...
 
-    def put(self, key: str, state: State, value: Execution, value_bytes: int) -> bool:
-        """Remember; False when it cannot be held."""
+    async def answer(
+        self, question: str, state: State, make: Callable[[], Awaitable[Made[Execution]]]
+    ) -> Answered[Execution]:
+        """Answer what is known, or make it, once for all who ask at the same time."""
         ...
 
-    def clear(self) -> int:
-        """Forget everything and answer how many entries there were."""
+
+class States(Protocol):
+    """Knows the state of folders."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether a state is never older than the question for it."""
+        ...
+
+    def peek(self, path: str, *, deep: bool) -> State | None:
+        """Answer at once, or None when files must be looked at first."""
+        ...
+
+    def take(self, path: str, *, deep: bool) -> State | None:
+        """Look at the files that must be; None when the folder cannot be tracked."""
         ...
 
 
-Execute = Callable[[Tool, Opened, Output], Execution]
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What a call was authorised to read: the path, its own state, and whether all beneath."""
+
+    path: str
+    state: State
+    is_tree: bool
 
 
-def execute(tool: Tool, opened: Opened, output: Output) -> Execution:
-    """Run a command on an authorised path, turning every way it can fail into a result."""
-    shown = tool.shown()
-    note = ""
+def _encode(execution: Execution) -> bytes:
+    return json.dumps(dataclasses.asdict(execution)).encode()
+
+
+def _decode(data: bytes) -> Execution:
     try:
-        tool.run(opened, output)
-    except OutputFullError:
-        note = f"output cut at {output.limits.output_bytes} bytes"
-    except FileTooLargeError as error:
-        return Execution(failure(shown, str(error)), "error", "file_too_large", lasting=False)
-    except CommandTimeoutError as error:
-        return Execution(failure(shown, str(error), 124), "timeout", lasting=False)
-    except CommandFailedError as error:
-        return Execution(failure(shown, str(error)), "error")
-    except OSError as error:
-        reason = f"{opened.path}: {error.strerror or 'cannot be read'}"
-        return Execution(failure(shown, reason), "error", lasting=False)
-    found_nothing = not output.lines and tool.cache_type == "search"
-    return Execution(
-        CommandResult(
-            success=True,
-            stdout=output.text(),
-            stderr=note,
-            return_code=1 if found_nothing else 0,
-            command=shown,
-        ),
-        "success",
-    )
+        return Execution(**json.loads(data))
+    except TypeError as error:
+        # Written by a release that knew other fields.
+        raise ValueError(str(error)) from None
+
+
+EXECUTION_CODEC = Codec(_encode, _decode)
+"""Executions on disk: JSON, since whoever can write the file must not be able to run code."""
+
+
+class ToolRunner:
+    """
+    Runs tool calls against one data root. Every call takes the same path through the cache.
+
+    `timeout_seconds` is what bounds a command.
+    """
+
+    def __init__(
+        self,
+        root: DataRoot,
+        sandbox: Sandbox,
+        caches: Mapping[CacheType, Cache],
+        states: States,
+        *,
+        timeout_seconds: float,
+    ) -> None:
+        """Use parts that were made once for the whole app."""
+        self._root = root
+        self._sandbox = sandbox
+        self._caches = caches
+        self._states = states
+        self._timeout_seconds = timeout_seconds
+
+    async def run(self, call: ToolCall) -> ToolResult:
+        """Run one call; whatever goes wrong is in the result."""
+        try:
+            tool = parse_call(call.name, call.arguments)
+        except BadCallError as error:
+            blocked: Block | None = None if call.name in TOOLS else "command_not_allowed"
+            result = failure(f"{call.name[:64]} {call.arguments[:200]}", str(error), 2)
+            return ToolResult(call, result, "error", blocked=blocked)
+        return await self._run(call, tool)
+
+    async def _run(self, call: ToolCall, tool: Tool) -> ToolResult:
+        # Authorised before the cache is asked: a cache must not know more than its asker.
+        scope = await self._authorise(call, tool)
+        if isinstance(scope, ToolResult):
+            return scope
+        question = self._question(tool, scope)
+        state = self._states.peek(scope.path, deep=tool.deep) if scope.is_tree else scope.state
+        if state is not None:
+            known = self._caches[tool.cache_type].peek(question, state)
+            if known is not None:
+                return _result(call, tool, known.value, cache_hit=True)
+        try:
+            async with asyncio.timeout(self._timeout_seconds + GRACE_SECONDS):
+                return await self._look_up(call, tool, scope, question, state)
+        except TimeoutError:
+            reason = f"stopped after {self._timeout_seconds + GRACE_SECONDS:g} s"
+            return ToolResult(call, failure(tool.shown(), reason, 124), "timeout")
+
+    async def _authorise(self, call: ToolCall, tool: Tool) -> _Scope | ToolResult:
+        """Find out what the call may read, or answer why it may not."""
+        try:
+            return await self._opened(tool)
+        except PathBlockedError as error:
+            return _refused(call, tool, str(error), "path_traversal")
+        except PathRefusedError as error:
+            return _refused(call, tool, str(error))
+        except RootGoneError as error:
+            return _refused(call, tool, str(error.strerror))
+        except OSError:
+            return _refused(call, tool, f"{tool.path[:200]!r} cannot be opened")
+
+    async def _opened(self, tool: Tool) -> _Scope:
+        if self._states.exact:
+            return self._open(tool)
+        # Perhaps not a disk of this machine: opening may wait for a network.
+        return await asyncio.to_thread(self._open, tool)
+
+    def _open(self, tool: Tool) -> _Scope:
+        with self._root.open(tool.path) as opened:
+            is_tree = opened.is_directory and tool.cache_type == "search"
+            return _Scope(opened.path, file_state(opened), is_tree)
+
+    def _question(self, tool: Tool, scope: _Scope) -> str:
+        """Name the question so that no other root, tool, path or option has the same name."""
+        options = json.dumps(tool.command(scope.path).options, ensure_ascii=True)
+        return f"{self._root.path}\0{tool.name}\0{scope.path}\0{options}"
+
+    async def _look_up(
+        self, call: ToolCall, tool: Tool, scope: _Scope, question: str, state: State | None
+    ) -> ToolResult:
+        """Ask the cache once the state of the scope is known, and run the command if need be."""
+        command = tool.command(scope.path)
+        if state is None:
+            state = await asyncio.to_thread(self._states.take, scope.path, deep=tool.deep)
+        if state is None:
+            return _result(call, tool, await self._sandbox.run(command), cache_hit=None)
+        before = state
+
+        async def make() -> Made[Execution]:
+            execution = await self._sandbox.run(command)
+            keep = execution.lasting and await self._state_now(tool, scope) == before
+            size = len(execution.stdout) + len(execution.note) + len(execution.error or "")
+            return Made(execution, keep, execution.seconds, size)
+
+        answered = await self._caches[tool.cache_type].answer(question, before, make)
+        return _result(call, tool, answered.value, cache_hit=answered.hit)
+
+    async def _state_now(self, tool: Tool, scope: _Scope) -> State | None:
+        """Look at the scope again; None when it is no longer what it was."""
+        if scope.is_tree:
+            state = self._states.peek(scope.path, deep=tool.deep)
+            if state is not None:
+                return state
+            return await asyncio.to_thread(self._states.take, scope.path, deep=tool.deep)
+        try:
+            return (await self._opened(tool)).state
+        except (OSError, PathBlockedError, PathRefusedError):
+            return None
 
 
 def failure(command: str, reason: str, return_code: int = 1) -> CommandResult:
-    """Make the result of a command that did not do what was asked."""
+    """Make the result of a call that did not do what was asked."""
     return CommandResult(
         success=False,
         stdout="",
@@ -100,99 +209,19 @@ def failure(command: str, reason: str, return_code: int = 1) -> CommandResult:
     )
 
 
-class ToolRunner:
-    """Runs tool calls against one data root. Every call takes the same path through the cache."""
-
-    def __init__(
-        self,
-        root: DataRoot,
-        caches: Mapping[CacheType, Cache],
-        limits: Limits,
-        *,
-        run_command: Execute = execute,
-        wall_clock_ns: Callable[[], int] = time.time_ns,
-    ) -> None:
-        """Use `wall_clock_ns` to tell how long ago files changed; it must be their clock."""
-        self._root = root
-        self._caches = caches
-        self._limits = limits
-        self._run_command = run_command
-        self._wall_clock_ns = wall_clock_ns
-        self._searching = threading.Lock()
-
-    async def run(self, call: ToolCall) -> ToolResult:
-        """Run one call in a worker thread; whatever goes wrong is in the result."""
-        try:
-            tool = parse_call(call.name, call.arguments)
-        except BadCallError as error:
-            blocked: Block | None = None if call.name in TOOLS else "command_not_allowed"
-            result = failure(f"{call.name[:64]} {call.arguments[:200]}", str(error), 2)
-            return ToolResult(call, result, "error", blocked=blocked)
-        return await asyncio.to_thread(self._run, call, tool)
-
-    def _run(self, call: ToolCall, tool: Tool) -> ToolResult:
-        output = Output.start(self._limits)
-        try:
-            # Authorised before the cache is asked: a cache must not know more than its asker.
-            opened = self._root.open(tool.path)
-        except PathBlockedError as error:
-            return _refused(call, tool, str(error), "path_traversal")
-        except PathRefusedError as error:
-            return _refused(call, tool, str(error))
-        except (OSError, ValueError):
-            return _refused(call, tool, f"{tool.path!r} cannot be opened")
-        with opened:
-            try:
-                return self._run_opened(call, tool, opened, output)
-            except CommandTimeoutError as error:
-                return ToolResult(call, failure(tool.shown(), str(error), 124), "timeout")
-
-    def _run_opened(
-        self, call: ToolCall, tool: Tool, opened: Opened, output: Output
-    ) -> ToolResult:
-        if tool.cache_type is None:
-            return _result(call, self._run_command(tool, opened, output), None)
-        if tool.cache_type == "content":
-            return self._run_cached(call, tool, opened, output, tool.cache_type)
-        return self._take_turn(call, tool, opened, output)
-
-    def _take_turn(self, call: ToolCall, tool: Tool, opened: Opened, output: Output) -> ToolResult:
-        """
-        Run a search while no other is running.
-
-        A search hands the interpreter over at each of its hundreds of system calls. Two of them
-        in two threads take nearly three times the processor time that they take in turn.
-        """
-        if not self._searching.acquire(timeout=self._limits.timeout_seconds):
-            msg = f"waited {self._limits.timeout_seconds:g} s for other searches"
-            raise CommandTimeoutError(msg)
-        try:
-            return self._run_cached(call, tool, opened, output, "search")
-        finally:
-            self._searching.release()
-
-    def _run_cached(
-        self, call: ToolCall, tool: Tool, opened: Opened, output: Output, cache_type: CacheType
-    ) -> ToolResult:
-        cache = self._caches[cache_type]
-        key = f"{tool.name}\0{opened.path}\0{tool.model_dump_json(exclude={'path'})}"
-        take_state = tree_state if cache_type == "search" else file_state
-        # Before the read: a change during it then shows at the next look.
-        state = take_state(opened, output.check)
-        settled = state.is_settled(self._wall_clock_ns())
-        known = cache.get(key, state)
-        if isinstance(known, Hit):
-            # The same path can be spelt in several ways, and the result shows the caller's.
-            result = dataclasses.replace(known.value.result, command=tool.shown())
-            return _result(call, dataclasses.replace(known.value, result=result), cache_hit=True)
-        execution = self._run_command(tool, opened, output)
-        if execution.lasting and settled:
-            cache.put(key, state, execution, output.size_bytes)
-        return _result(call, execution, cache_hit=False)
-
-
-def _result(call: ToolCall, execution: Execution, cache_hit: bool | None) -> ToolResult:  # noqa: FBT001
-    return ToolResult(call, execution.result, execution.status, cache_hit, execution.blocked)
+def _result(
+    call: ToolCall, tool: Tool, execution: Execution, *, cache_hit: bool | None
+) -> ToolResult:
+    """Show an execution as the caller spelt it: the same path can be spelt in several ways."""
+    result = CommandResult(
+        success=execution.error is None,
+        stdout=execution.stdout,
+        stderr=execution.note if execution.error is None else execution.error,
+        return_code=execution.return_code,
+        command=tool.shown(),
+        error=execution.error,
+    )
+    return ToolResult(call, result, execution.status, cache_hit, execution.blocked)
 
 
 def _refused(call: ToolCall, tool: Tool, reason: str, blocked: Block | None = None) -> ToolResult:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 import httpx2
@@ -18,23 +22,41 @@ from target_app.settings import Settings
 OnToken = Callable[[str], Awaitable[None]]
 
 PATH = "/chat/completions"
+SERVER_ERROR = 500
 
 
 class LLMError(Exception):
     """
     The LLM did not answer.
 
-    `kind` is one of KINDS and `status` the HTTP status, when there was one. The message holds
-    nothing of the request, so it can be shown to a caller.
+    `kind` is one of KINDS and `status` the HTTP status, when there was one.
+    `retry_after_seconds` is how long the LLM asked to be left alone. The message holds nothing of
+    the request, so it can be shown to a caller.
     """
 
     KINDS = ("timeout", "connection", "rate_limit", "http_error", "broken_answer")
 
-    def __init__(self, kind: str, message: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        status: int | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
         """Say what went wrong, as a word for metrics and as a sentence for people."""
         super().__init__(message)
         self.kind = kind
         self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def may_pass(self) -> bool:
+        """
+        Whether the same call may succeed a little later.
+
+        Not after a timeout: who is too slow for one call is not helped by a second one.
+        """
+        return self.kind in {"rate_limit", "connection"} or (self.status or 0) >= SERVER_ERROR
 
 
 class LLM(Protocol):
@@ -82,18 +104,20 @@ class OpenAILLM:
     async def call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
         """Ask once. Raises LLMError."""
         try:
-            if on_token is None:
-                return await self._complete(prompt)
-            return await self._stream(prompt, on_token)
-        except openai.APITimeoutError as error:
+            async with asyncio.timeout(prompt.timeout_seconds):
+                if on_token is None:
+                    return await self._complete(prompt)
+                return await self._stream(prompt, on_token)
+        except (TimeoutError, openai.APITimeoutError) as error:
             raise LLMError("timeout", "the LLM did not answer in time") from error
         except openai.APIConnectionError as error:
             raise LLMError("connection", "the connection to the LLM failed") from error
         except openai.RateLimitError as error:
-            raise LLMError("rate_limit", "the LLM limits the rate of calls", 429) from error
+            msg = "the LLM limits the rate of calls"
+            raise LLMError("rate_limit", msg, 429, _retry_after(error)) from error
         except openai.APIStatusError as error:
             msg = f"the LLM answered with status {error.status_code}"
-            raise LLMError("http_error", msg, error.status_code) from error
+            raise LLMError("http_error", msg, error.status_code, _retry_after(error)) from error
         except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
             raise LLMError(
                 "broken_answer", "the LLM's answer broke off or is malformed"
@@ -138,7 +162,7 @@ class _Gathered:
 
     model: str
     content: list[str] = field(default_factory=list)
-    calls: dict[int, list[str]] = field(default_factory=dict)
+    calls: dict[int, tuple[list[str], list[str], list[str]]] = field(default_factory=dict)
     usage: Usage | None = None
     finished: bool = False
 
@@ -151,12 +175,14 @@ class _Gathered:
             return ""
         choice = chunk.choices[0]
         self.finished = self.finished or choice.finish_reason is not None
-        for piece in choice.delta.tool_calls or ():
-            call = self.calls.setdefault(piece.index, ["", "", ""])
-            pieces = (piece.id, piece.function.name, piece.function.arguments)
-            for part, text in enumerate(pieces):
-                call[part] += text or ""
-        text = choice.delta.content or ""
+        delta = choice.delta
+        if delta is None:
+            return ""
+        for piece in delta.tool_calls or ():
+            call = self.calls.setdefault(piece.index, ([], [], []))
+            for texts, part in zip(call, piece.parts(), strict=True):
+                texts.append(part)
+        text = delta.content or ""
         self.content.append(text)
         return text
 
@@ -165,8 +191,32 @@ class _Gathered:
         if not self.finished:
             msg = "the stream ended without a finish reason"
             raise ValueError(msg)
-        calls = tuple(ToolCall(*self.calls[index]) for index in sorted(self.calls))
+        calls = tuple(
+            ToolCall(*("".join(texts) for texts in call)) for _, call in sorted(self.calls.items())
+        )
         return Reply("".join(self.content), calls, self.usage, self.model)
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    return read_retry_after(error.response.headers.get("retry-after"), time.time())
+
+
+def read_retry_after(value: str | None, now: float) -> float | None:
+    """
+    Read a Retry-After header as seconds from `now` (seconds since 1970), never below 0.
+
+    None when there is none or it cannot be read. Source: RFC 9110, section 10.2.3.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _key(secret: SecretStr | None) -> str:

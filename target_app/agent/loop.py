@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from target_app.agent.conversation import Conversation, take_calls
 from target_app.agent.llm import LLM
 from target_app.agent.messages import (
     Ending,
@@ -19,18 +20,14 @@ from target_app.agent.messages import (
     Message,
     Outcome,
     Prompt,
-    Reply,
     Token,
     ToolCall,
+    ToolFinished,
     ToolResult,
-    ToolsFinished,
     ToolsRequested,
     Usage,
 )
-
-LLM_LINES = 200
-LLM_CHARACTERS = 20_000
-"""How much of one tool result the LLM is told; the caller gets all of it."""
+from target_app.agent.orchestrator import Finished
 
 FINDINGS = 5
 FINDING_CHARACTERS = 300
@@ -40,10 +37,17 @@ Listener = Callable[[Event], Awaitable[None]]
 
 
 class RunTurn(Protocol):
-    """Run the tool calls of one turn; results come in the order of the calls."""
+    """Runs the tool calls of one turn."""
 
-    async def __call__(self, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:
-        """Run the calls. A call that fails is a result that says so, never an exception."""
+    async def __call__(
+        self, calls: Sequence[ToolCall], finished: Finished
+    ) -> tuple[ToolResult, ...]:
+        """
+        Run the calls, and answer their results in the order of the calls.
+
+        Each result is handed to `finished` as soon as it is there. A call that fails is a result
+        that says so, never an exception.
+        """
         ...
 
 
@@ -62,27 +66,29 @@ async def run_loop(
 
     Raises LLMError when the LLM fails.
     """
-    conversation = list(messages)
+    conversation = Conversation(messages)
+    ids: set[str] = set()
     usage = Usage()
     results: list[ToolResult] = []
 
     async def on_token(text: str) -> None:
         await listener(Token(text))
 
+    async def finished(result: ToolResult) -> None:
+        await listener(ToolFinished(result))
+
     for iteration in range(1, max_iterations + 1):
         await listener(IterationStarted(iteration))
-        # The LLM gets a copy: what it was asked stays what it was while the loop goes on.
-        prompt = Prompt(list(conversation), tools)
+        prompt = Prompt(conversation.messages(), tools)
         reply = await llm.call(prompt, on_token if stream else None)
         usage += reply.usage or Usage()
         if not reply.tool_calls:
             return Outcome(Ending.SUCCESS, reply.content, iteration, usage, tuple(results))
-        await listener(ToolsRequested(reply.tool_calls))
-        turn = await run_turn(reply.tool_calls)
-        await listener(ToolsFinished(turn))
+        calls = take_calls(reply.tool_calls, ids)
+        await listener(ToolsRequested(calls))
+        turn = await run_turn(calls, finished)
         results.extend(turn)
-        conversation.append(_as_message(reply))
-        conversation.extend(_told(result) for result in turn)
+        conversation.add_turn(reply, turn)
 
     await listener(LimitReached(max_iterations))
     answer = _unfinished(max_iterations, results)
@@ -91,60 +97,25 @@ async def run_loop(
     return Outcome(Ending.MAX_ITERATIONS, answer, max_iterations, usage, tuple(results))
 
 
-def _as_message(reply: Reply) -> Message:
-    """Turn the LLM's own words into a message of the conversation."""
-    return {
-        "role": "assistant",
-        "content": reply.content or None,
-        "tool_calls": [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in reply.tool_calls
-        ],
-    }
-
-
-def _told(result: ToolResult) -> Message:
-    """Turn a tool result into the message that tells the LLM."""
-    return {"role": "tool", "tool_call_id": result.call.id, "content": told_text(result)}
-
-
-def told_text(result: ToolResult) -> str:
-    """Say what the LLM reads of a result: the output, cut with a note, or what went wrong."""
-    if not result.result.success:
-        return f"Error: {result.result.error}"
-    text = result.result.stdout
-    if not text:
-        return "(no output: nothing was found)" if result.result.return_code else "(empty)"
-    lines = text.split("\n")
-    shown = "\n".join(lines[:LLM_LINES])[:LLM_CHARACTERS]
-    if len(shown) < len(text):
-        shown += (
-            f"\n[cut: the output has {len(lines)} lines and {len(text)} characters; "
-            f"narrow the search or use head and tail]"
-        )
-    return shown
-
-
 def _unfinished(iterations: int, results: Sequence[ToolResult]) -> str:
     """Say honestly that there is no answer, and what was seen last."""
+    failed = sum(not result.result.success for result in results)
     said = (
         f"I stopped after {iterations} steps without reaching an answer: "
-        f"the limit of tool calls was reached. I ran {len(results)} tool calls."
+        f"the limit of tool calls was reached. I ran {len(results)} tool calls"
+        f"{f', of which {failed} failed' if failed else ''}."
     )
     found = [result for result in results if result.result.success and result.result.stdout]
     if not found:
         return f"{said} They found nothing."
     findings = "\n".join(
-        f"- {result.result.command}: {_excerpt(result.result.stdout)}"
+        f"- {_excerpt(result.result.command)}: {_excerpt(result.result.stdout)}"
         for result in found[-FINDINGS:]
     )
     return f"{said} What was found last:\n{findings}"
 
 
 def _excerpt(text: str) -> str:
-    flat = " ".join(text.split())
+    # Cut first: flattening a megabyte to show three hundred characters of it takes a while.
+    flat = " ".join(text[: 4 * FINDING_CHARACTERS].split())
     return flat if len(flat) <= FINDING_CHARACTERS else f"{flat[:FINDING_CHARACTERS]}..."

@@ -53,20 +53,30 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool call as the LLM asked for it; `arguments` is the JSON text it wrote."""
+    """
+    A tool call as the LLM asked for it; `arguments` is the JSON text it wrote.
+
+    `refusal` says why the call may not run at all; it is empty for one that may.
+    """
 
     id: str
     name: str
     arguments: str
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What one LLM call is given. `headers` go on the wire, for trace context."""
+    """
+    What one LLM call is given. `headers` go on the wire, for trace context.
+
+    `timeout_seconds` bounds the whole call, to the last piece of its answer; None is no bound.
+    """
 
     messages: list[Message]
     tools: list[Message]
     headers: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +145,10 @@ class ToolsRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolsFinished:
-    """The calls of one turn have all ended, in the order they were asked for."""
+class ToolFinished:
+    """A call has ended; the ones of its turn that took longer are still to come."""
 
-    results: tuple[ToolResult, ...]
+    result: ToolResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +158,4 @@ class LimitReached:
     iterations: int
 
 
-Event = IterationStarted | Token | ToolsRequested | ToolsFinished | LimitReached
+Event = IterationStarted | Token | ToolsRequested | ToolFinished | LimitReached

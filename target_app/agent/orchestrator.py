@@ -3,31 +3,83 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from target_app.agent.messages import ToolCall, ToolResult
+from target_app.sandbox.result import CommandResult
 
 RunCall = Callable[[ToolCall], Awaitable[ToolResult]]
+Finished = Callable[[ToolResult], Awaitable[None]]
 
 
 class Orchestrator:
     """
     Runs the calls of a turn in parallel, which is safe because every tool only reads.
 
-    One semaphore bounds the calls of all chats of the app together.
+    One semaphore bounds the calls of all chats of the app together; who waits longest is next.
     """
 
-    def __init__(self, max_concurrent: int) -> None:
-        """Let at most `max_concurrent` calls run at a time, over all chats."""
+    def __init__(self, max_concurrent: int, *, parallel: bool = True) -> None:
+        """
+        Let at most `max_concurrent` calls run at a time, over all chats.
+
+        Without `parallel` the calls of one turn run one after the other.
+        """
         self._semaphore = asyncio.Semaphore(max_concurrent)
+        self._parallel = parallel
+
+    def runs_together(self, calls: Sequence[ToolCall]) -> bool:
+        """Say whether these calls would run at the same time."""
+        return self._parallel and len(calls) > 1
 
     async def run_turn(
-        self, calls: Sequence[ToolCall], run_call: RunCall
+        self,
+        calls: Sequence[ToolCall],
+        run_call: RunCall,
+        finished: Finished,
+        waited: Callable[[float], None],
     ) -> tuple[ToolResult, ...]:
-        """Run the calls and answer their results in the order of the calls."""
+        """
+        Run the calls and answer their results in the order of the calls.
+
+        `finished` hears each result as soon as it is there, and `waited` how many seconds each
+        call waited for its place. When one raises, the others are cancelled.
+        """
 
         async def bounded(call: ToolCall) -> ToolResult:
+            asked = time.perf_counter()
             async with self._semaphore:
-                return await run_call(call)
+                waited(time.perf_counter() - asked)
+                result = await run_call(call)
+            # The place is free again: a slow listener holds up its own chat only.
+            await finished(result)
+            return result
 
-        return tuple(await asyncio.gather(*(bounded(call) for call in calls)))
+        if not self.runs_together(calls):
+            return tuple([await bounded(call) for call in calls])
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(bounded(call)) for call in calls]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return tuple(task.result() for task in tasks)
+
+
+def answering_refusals(run_call: RunCall) -> RunCall:
+    """Wrap `run_call` so that a call that carries a refusal is answered with it and never run."""
+
+    async def run(call: ToolCall) -> ToolResult:
+        if not call.refusal:
+            return await run_call(call)
+        result = CommandResult(
+            success=False,
+            stdout="",
+            stderr=call.refusal,
+            return_code=2,
+            command=call.name,
+            error=call.refusal,
+        )
+        return ToolResult(call, result, "error")
+
+    return run

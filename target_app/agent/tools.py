@@ -2,27 +2,42 @@
 The tools the LLM is offered.
 
 Each is one pydantic model: its fields are the JSON schema the LLM reads, the validation of what
-the LLM sends and the documentation. A call that does not fit is answered with what is wrong.
+the LLM sends, the options of the command it becomes, and the documentation. A call that does not
+fit is answered with what is wrong.
 """
 
 from __future__ import annotations
 
-import re
 import shlex
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from target_app.agent.messages import Message
-from target_app.sandbox import commands
-from target_app.sandbox.commands import Output
-from target_app.sandbox.paths import Opened
+from target_app.sandbox.result import Command
+
+CacheType = Literal["content", "search"]
+"""What is remembered: contents of files, or what a search of a folder found."""
+
+CACHE_TYPES: tuple[CacheType, ...] = get_args(CacheType)
 
 MAX_LINES = 10_000
-REGEX_SPECIAL = re.compile(r"[.^$*+?{}\[\]()\\]")
+MAX_PREVIEW_LINES = 500
 
 PathText = Annotated[str, Field(max_length=4096)]
+FilePath = Annotated[PathText, Field(description="The file, relative to the root.")]
 Lines = Annotated[int, Field(ge=1, le=MAX_LINES)]
+
+
+def _on_one_line(value: str) -> str:
+    """Refuse what no line can match."""
+    if "\n" in value or "\0" in value:
+        msg = "must be on one line"
+        raise ValueError(msg)
+    return value
+
+
+OneLine = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_on_one_line)]
 
 
 class BadCallError(Exception):
@@ -30,18 +45,31 @@ class BadCallError(Exception):
 
 
 class Tool(BaseModel):
-    """Arguments of one tool call, and what to do with them."""
+    """
+    Arguments of one tool call.
+
+    `cache_type` says which cache remembers the result. A `deep` result depends on everything
+    beneath a folder, another one on the folder's own entries only.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     name: ClassVar[str]
-    cache_type: ClassVar[Literal["content", "search"] | None] = None
+    cache_type: ClassVar[CacheType] = "content"
+    deep: ClassVar[bool] = True
+    renamed: ClassVar[dict[str, str]] = {}
+    """Fields whose option of the command has another name."""
 
     path: Annotated[PathText, Field(description="Relative to the root of the documents.")] = "."
 
-    def run(self, opened: Opened, output: Output) -> None:
-        """Do it; the path was opened already."""
-        raise NotImplementedError
+    def command(self, path: str) -> Command:
+        """Make the command this call stands for; `path` is the authorised spelling."""
+        options = {
+            self.renamed.get(field, field): getattr(self, field)
+            for field in type(self).model_fields
+            if field != "path"
+        }
+        return Command(self.name, path, options)
 
     def shown(self) -> str:
         """Show the call in shell notation, for people to read."""
@@ -55,20 +83,20 @@ class Ls(Tool):
     """List the files and folders in a folder. Folders end with a slash."""
 
     name: ClassVar[str] = "ls"
+    cache_type: ClassVar[CacheType] = "search"
+    deep: ClassVar[bool] = False
+    renamed: ClassVar[dict[str, str]] = {"all": "hidden", "long": "details"}
 
     all: Annotated[bool, Field(description="Show names that begin with a dot too.")] = False
     long: Annotated[bool, Field(description="Show size in bytes and time of change.")] = False
-
-    def run(self, opened: Opened, output: Output) -> None:
-        """List the folder."""
-        commands.ls(opened, output, hidden=self.all, details=self.long)
 
 
 class Find(Tool):
     """Find files and folders by name, in a folder and everything beneath it."""
 
     name: ClassVar[str] = "find"
-    cache_type: ClassVar[Literal["content", "search"] | None] = "search"
+    cache_type: ClassVar[CacheType] = "search"
+    renamed: ClassVar[dict[str, str]] = {"type": "kind"}
 
     name_pattern: Annotated[
         str, Field(min_length=1, max_length=255, description="Shell pattern, such as *.md")
@@ -77,101 +105,96 @@ class Find(Tool):
         Literal["f", "d"] | None, Field(description="f: files only, d: folders only.")
     ] = None
 
-    def run(self, opened: Opened, output: Output) -> None:
-        """Search the names."""
-        commands.find(opened, output, name_pattern=self.name_pattern, kind=self.type)
-
 
 class Grep(Tool):
     """
     Search the text of a file, or of all files in a folder. Answers path:line number:line.
 
-    The pattern is a fixed string. With regex=true it may also be several fixed strings
-    separated by |, any of which matches; no other regular expression is supported.
+    The pattern is a fixed string, or a regular expression with regex=true.
     """
 
     name: ClassVar[str] = "grep"
-    cache_type: ClassVar[Literal["content", "search"] | None] = "search"
+    cache_type: ClassVar[CacheType] = "search"
 
-    pattern: Annotated[
-        str, Field(min_length=1, max_length=500, description="The text to look for.")
-    ]
+    pattern: Annotated[OneLine, Field(description="The text to look for.")]
     recursive: Annotated[bool, Field(description="Search subfolders too.")] = True
     ignore_case: Annotated[bool, Field(description="Take A and a for the same.")] = False
-    regex: Annotated[bool, Field(description="Let | separate alternatives.")] = False
-
-    @model_validator(mode="after")
-    def _searchable(self) -> Grep:
-        """Refuse what no line can match and every regular expression but alternation."""
-        if "\n" in self.pattern or "\0" in self.pattern:
-            msg = "pattern must be on one line"
-            raise ValueError(msg)
-        if self.regex and (REGEX_SPECIAL.search(self.pattern) or "" in self.literals):
-            msg = (
-                "with regex=true only fixed strings separated by | are supported, "
-                "such as alpha|beta"
-            )
-            raise ValueError(msg)
-        return self
-
-    @property
-    def literals(self) -> tuple[str, ...]:
-        """The fixed strings any of which matches."""
-        return tuple(self.pattern.split("|")) if self.regex else (self.pattern,)
-
-    def run(self, opened: Opened, output: Output) -> None:
-        """Search the text."""
-        commands.grep(
-            opened,
-            output,
-            literals=self.literals,
-            ignore_case=self.ignore_case,
-            recursive=self.recursive,
-        )
+    regex: Annotated[
+        bool, Field(description="The pattern is a regular expression in RE2 syntax.")
+    ] = False
 
 
 class Cat(Tool):
     """Read a whole file."""
 
     name: ClassVar[str] = "cat"
-    cache_type: ClassVar[Literal["content", "search"] | None] = "content"
 
-    path: Annotated[PathText, Field(description="The file, relative to the root.")]
-
-    def run(self, opened: Opened, output: Output) -> None:
-        """Read the file."""
-        commands.cat(opened, output)
+    path: FilePath
 
 
 class Head(Tool):
     """Read the first lines of a file."""
 
     name: ClassVar[str] = "head"
-    cache_type: ClassVar[Literal["content", "search"] | None] = "content"
 
-    path: Annotated[PathText, Field(description="The file, relative to the root.")]
+    path: FilePath
     lines: Lines = 10
-
-    def run(self, opened: Opened, output: Output) -> None:
-        """Read the beginning."""
-        commands.head(opened, output, lines=self.lines)
 
 
 class Tail(Tool):
     """Read the last lines of a file."""
 
     name: ClassVar[str] = "tail"
-    cache_type: ClassVar[Literal["content", "search"] | None] = "content"
 
-    path: Annotated[PathText, Field(description="The file, relative to the root.")]
+    path: FilePath
     lines: Lines = 10
 
-    def run(self, opened: Opened, output: Output) -> None:
-        """Read the end."""
-        commands.tail(opened, output, lines=self.lines)
+
+class Tree(Tool):
+    """Show a folder and what is beneath it as an indented tree."""
+
+    name: ClassVar[str] = "tree"
+    cache_type: ClassVar[CacheType] = "search"
+
+    max_depth: Annotated[int, Field(ge=1, le=20, description="Levels of folders shown.")] = 3
 
 
-TOOLS: dict[str, type[Tool]] = {tool.name: tool for tool in (Ls, Find, Grep, Cat, Head, Tail)}
+class Wc(Tool):
+    """Count the lines, words and bytes of a file."""
+
+    name: ClassVar[str] = "wc"
+
+    path: FilePath
+    lines_only: Annotated[bool, Field(description="Count the lines only.")] = False
+
+
+class Preview(Tool):
+    """Say what a file is (size, time of change) and show its first lines."""
+
+    name: ClassVar[str] = "preview"
+
+    path: FilePath
+    lines: Annotated[int, Field(ge=1, le=MAX_PREVIEW_LINES)] = 100
+
+
+class SmartRead(Tool):
+    """
+    Read a file in the way that suits its size.
+
+    A small file is read whole, a large one is searched for the query, of a huge one the
+    beginning and the end are read.
+    """
+
+    name: ClassVar[str] = "smart_read"
+
+    path: FilePath
+    query: Annotated[OneLine | None, Field(description="Text to look for in a large file.")] = None
+    max_lines: Lines = 100
+
+
+TOOLS: dict[str, type[Tool]] = {
+    tool.name: tool for tool in (Ls, Find, Grep, Cat, Head, Tail, Tree, Wc, Preview, SmartRead)
+}
 
 
 def parse_call(name: str, arguments: str) -> Tool:
@@ -184,8 +207,8 @@ def parse_call(name: str, arguments: str) -> Tool:
         return tool.model_validate_json(arguments or "{}")
     except ValidationError as error:
         faults = "; ".join(
-            ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"])))
-            for fault in error.errors(include_url=False, include_input=False)
+            ": ".join(filter(None, (".".join(map(str, fault["loc"]))[:64], fault["msg"][:200])))
+            for fault in error.errors(include_url=False, include_input=False)[:8]
         )
         msg = f"bad arguments for {name}: {faults}"
         raise BadCallError(msg) from None
@@ -208,7 +231,7 @@ def offered() -> list[Message]:
 
 def _schema(tool: type[Tool]) -> Message:
     """Leave out the titles, which cost tokens and say nothing, and the docstring, told already."""
-    schema = tool.model_json_schema()
+    schema: dict[str, Any] = tool.model_json_schema()
     for field in schema["properties"].values():
         field.pop("title", None)
     return {

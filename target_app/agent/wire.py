@@ -8,6 +8,9 @@ raises pydantic's ValidationError, which is a ValueError.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from pydantic import BaseModel
 
 from target_app.agent.messages import Reply, ToolCall, Usage
@@ -46,16 +49,28 @@ class TokenUsage(BaseModel):
 class Function(BaseModel):
     """The function of a tool call, or a piece of one."""
 
-    name: str | None = None
-    arguments: str | None = None
+    name: Any = None
+    arguments: Any = None
+
+
+NO_FUNCTION = Function()
 
 
 class Call(BaseModel):
-    """A tool call; in a stream a piece of the one at `index`."""
+    """
+    A tool call; in a stream a piece of the one at `index`.
+
+    Its parts may be anything: a call that is malformed is the LLM's to mend, once it is told.
+    """
 
     index: int = 0
-    id: str | None = None
-    function: Function = Function()
+    id: Any = None
+    function: Function | None = None
+
+    def parts(self) -> tuple[str, str, str]:
+        """Read id, name and arguments as text; what is missing is empty."""
+        function = self.function or NO_FUNCTION
+        return _text(self.id), _text(function.name), _text(function.arguments)
 
 
 class Message(BaseModel):
@@ -68,8 +83,9 @@ class Message(BaseModel):
 class Choice(BaseModel):
     """The answer; `message` in a whole completion, `delta` in a stream."""
 
-    message: Message = Message()
-    delta: Message = Message()
+    # No empty message as a default: pydantic copies it, deeply, for every piece of a stream.
+    message: Message | None = None
+    delta: Message | None = None
     finish_reason: str | None = None
 
 
@@ -81,14 +97,18 @@ class Completion(BaseModel):
     usage: TokenUsage | None = None
 
     def reply(self) -> Reply:
-        """Read a whole completion; raises ValueError when it has no choices."""
-        if not self.choices:
-            msg = "no choices"
+        """Read a whole completion; raises ValueError when it says nothing."""
+        message = self.choices[0].message if self.choices else None
+        if message is None:
+            msg = "no message"
             raise ValueError(msg)
-        message = self.choices[0].message
-        calls = tuple(
-            ToolCall(call.id or "", call.function.name or "", call.function.arguments or "")
-            for call in message.tool_calls or ()
-        )
+        calls = tuple(ToolCall(*call.parts()) for call in message.tool_calls or ())
         usage = None if self.usage is None else self.usage.apart()
         return Reply(message.content or "", calls, usage, self.model)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        # JSON can hold half a character, which no answer can be written with.
+        return value.encode(errors="replace").decode()
+    return "" if value is None else json.dumps(value)

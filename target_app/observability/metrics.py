@@ -8,7 +8,7 @@ and not an absence that could also mean a broken exporter. Durations are in seco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Sized
 from typing import Protocol
 
 from prometheus_client import (
@@ -20,10 +20,9 @@ from prometheus_client import (
     ProcessCollector,
 )
 
-from target_app.agent.execution import CACHE_TYPES, CacheType
 from target_app.agent.llm import LLMError
 from target_app.agent.messages import Ending, Usage
-from target_app.agent.tools import TOOLS
+from target_app.agent.tools import CACHE_TYPES, TOOLS, CacheType
 from target_app.cache.state import Change
 from target_app.sandbox.result import BLOCKS, STATUSES
 
@@ -42,7 +41,11 @@ CACHE_EDGES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0
 TOKEN_EDGES = (10, 50, 100, 250, 500, 1000, 2000, 4000, 8000, 16000)
 ITERATION_EDGES = (1, 2, 3, 4, 5, 7, 10)
 MESSAGE_EDGES = (1, 2, 5, 10, 20, 50)
+WAIT_EDGES = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 30)
 SIZE_EDGES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+
+MISS_REASONS = ("absent", "file_change", "directory_change", "ttl_expired", "in_flight")
+"""Why a cache had no answer; in flight: another call was finding it out already."""
 
 TOKEN_TYPES = ("input", "output", "total")
 UNKNOWN_TOOL = "unknown"
@@ -190,6 +193,20 @@ class Metrics:
         self.sequential_tool_executions = Counter(
             "sequential_tool_executions_total", "Tool calls alone in a turn.", registry=registry
         )
+        self.tool_semaphore_wait = Histogram(
+            "tool_semaphore_wait_seconds",
+            "How long tool calls waited for others to end, before they began.",
+            buckets=WAIT_EDGES,
+            registry=registry,
+        )
+        self.sandbox_isolation = Info(
+            "sandbox_isolation", "How commands are kept apart.", registry=registry
+        )
+        self.sandbox_worker_restarts = Counter(
+            "sandbox_worker_restarts_total",
+            "Sandbox processes that were replaced.",
+            registry=registry,
+        )
         self.sandbox_executions = Counter(
             "sandbox_executions_total",
             "Commands that really ran.",
@@ -201,6 +218,13 @@ class Metrics:
             "Commands that really ran.",
             ["command"],
             buckets=SANDBOX_EDGES,
+            registry=registry,
+        )
+        self.sandbox_output_size = Histogram(
+            "sandbox_output_size_bytes",
+            "Output of commands that really ran.",
+            ["command"],
+            buckets=SIZE_EDGES,
             registry=registry,
         )
         self.sandbox_timeouts = Counter(
@@ -220,7 +244,7 @@ class Metrics:
         registry = self.registry
         self.cache_operations = Counter(
             "cache_operations_total",
-            "Uses of the caches. A set that is a miss was declined as too large.",
+            "Uses of the caches. A set that is a miss was not kept.",
             ["operation", "cache_type", "result"],
             registry=registry,
         )
@@ -237,6 +261,24 @@ class Metrics:
             ["cache_type", "reason"],
             registry=registry,
         )
+        self.cache_misses = Counter(
+            "cache_misses_total",
+            "Questions that a cache could not answer.",
+            ["cache_type", "reason"],
+            registry=registry,
+        )
+        self.cache_evictions = Counter(
+            "cache_evictions_total",
+            "True entries dropped to make room.",
+            ["cache_type", "tier"],
+            registry=registry,
+        )
+        self.cache_saved = Counter(
+            "cache_saved_seconds_total",
+            "Time the commands took whose results were answered from a cache.",
+            ["cache_type"],
+            registry=registry,
+        )
         self.cache_size = Gauge(
             "cache_size_bytes", "Bytes held.", ["cache_type"], registry=registry
         )
@@ -251,9 +293,11 @@ class Metrics:
             self.agent_execution_duration.labels(ending)
         for status in ("success", "error"):
             self.llm_calls.labels(status)
-        for token_type in TOKEN_TYPES:
-            self.llm_tokens.labels(token_type)
-            self.llm_tokens_per_request.labels(token_type)
+        # Kept, because finding a label takes longer than counting.
+        self._token_children = tuple(
+            (self.llm_tokens.labels(kind), self.llm_tokens_per_request.labels(kind))
+            for kind in TOKEN_TYPES
+        )
         for name in (*TOOLS, UNKNOWN_TOOL):
             self._make_tool_children(name)
         for block in BLOCKS:
@@ -269,6 +313,7 @@ class Metrics:
             self.tool_executions.labels(name, status)
         if name != UNKNOWN_TOOL:
             self.sandbox_execution_duration.labels(name)
+            self.sandbox_output_size.labels(name)
             self.sandbox_timeouts.labels(name)
             for status in STATUSES:
                 self.sandbox_executions.labels(name, status)
@@ -278,23 +323,28 @@ class Metrics:
             self.cache_operation_duration.labels(operation, cache_type)
             for result in ("hit", "miss", "error"):
                 self.cache_operations.labels(operation, cache_type, result)
-        for reason in Change:
-            self.cache_invalidations.labels(cache_type, reason)
+        for change in Change:
+            self.cache_invalidations.labels(cache_type, change)
+        for reason in MISS_REASONS:
+            self.cache_misses.labels(cache_type, reason)
+        for tier in ("memory", "disk"):
+            self.cache_evictions.labels(cache_type, tier)
+        self.cache_saved.labels(cache_type)
 
     def count_usage(self, usage: Usage) -> None:
         """Count the tokens of one LLM call."""
         amounts = (usage.all_input, usage.all_output, usage.total)
-        for token_type, amount in zip(TOKEN_TYPES, amounts, strict=True):
-            self.llm_tokens.labels(token_type).inc(amount)
-            self.llm_tokens_per_request.labels(token_type).observe(amount)
+        for (total, per_call), amount in zip(self._token_children, amounts, strict=True):
+            total.inc(amount)
+            per_call.observe(amount)
 
     def watch_sessions(self, sessions: Sized) -> None:
         """Read the number of sessions whenever the metrics are read."""
         self.active_sessions.set_function(lambda: float(len(sessions)))
 
-    def watch_caches(self, caches: Mapping[CacheType, SizedStore]) -> None:
+    def watch_caches(self, caches: Iterable[tuple[str, SizedStore]]) -> None:
         """Read the sizes of the caches whenever the metrics are read."""
-        for cache_type, cache in caches.items():
+        for cache_type, cache in caches:
             self.cache_size.labels(cache_type).set_function(_bytes_of(cache))
             self.cache_entries.labels(cache_type).set_function(_entries_of(cache))
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Literal
 
-from target_app.agent.execution import CacheType, Execution
 from target_app.agent.llm import LLM, LLMError, OnToken
 from target_app.agent.messages import (
     Prompt,
@@ -18,18 +18,17 @@ from target_app.agent.messages import (
     ToolCall,
     ToolResult,
 )
-from target_app.agent.orchestrator import Orchestrator, RunCall
-from target_app.agent.tools import TOOLS, Tool
-from target_app.cache.results import Hit, Miss, ResultCache
-from target_app.cache.state import Change, State
+from target_app.agent.orchestrator import Finished, Orchestrator, RunCall
+from target_app.agent.tools import TOOLS, CacheType
+from target_app.cache.state import Change
 from target_app.observability.metrics import UNKNOWN_TOOL, Metrics
-from target_app.observability.tracing import ChatTrace, cut, cut_messages, usage_details
-from target_app.sandbox.commands import Output
-from target_app.sandbox.paths import Opened
+from target_app.observability.tracing import ChatTrace, Span, cut, cut_messages, usage_details
+from target_app.sandbox.isolation import Sandbox
+from target_app.sandbox.result import Command, Execution
 
 
 class ObservedLLM:
-    """An LLM whose calls are counted, timed and traced. One for each chat."""
+    """An LLM whose calls are counted, timed and traced. One for each chat, with its `calls`."""
 
     def __init__(self, llm: LLM, model: str, metrics: Metrics, trace: ChatTrace) -> None:
         """Wrap `llm`, which is asked for `model`."""
@@ -37,18 +36,14 @@ class ObservedLLM:
         self._model = model
         self._metrics = metrics
         self._trace = trace
+        self.calls = 0
 
     async def call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
         """Ask once; whatever way the call ends, it is counted once."""
-        generation = self._trace.iteration.child(
-            "generation",
-            "llm",
-            model=self._model,
-            input=cut_messages(prompt.messages),
-            metadata={"tools_offered": len(prompt.tools)},
-        )
+        self.calls += 1
+        generation = self._generation(prompt)
         headers = {**prompt.headers, **self._trace.forwarded, **generation.headers()}
-        prompt = Prompt(prompt.messages, prompt.tools, headers)
+        prompt = Prompt(prompt.messages, prompt.tools, headers, prompt.timeout_seconds)
         seen = False
 
         async def first_seen(text: str) -> None:
@@ -93,6 +88,18 @@ class ObservedLLM:
             )
         return reply
 
+    def _generation(self, prompt: Prompt) -> Span:
+        above = self._trace.iteration
+        if not above.is_recording:
+            return above
+        return above.child(
+            "generation",
+            "llm",
+            model=self._model,
+            input=cut_messages(prompt.messages),
+            metadata={"tools_offered": len(prompt.tools)},
+        )
+
 
 class ObservedTurns:
     """Turns of tool calls, counted, timed and traced. One for each chat."""
@@ -106,13 +113,17 @@ class ObservedTurns:
         self._metrics = metrics
         self._trace = trace
 
-    async def __call__(self, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:
+    async def __call__(
+        self, calls: Sequence[ToolCall], finished: Finished
+    ) -> tuple[ToolResult, ...]:
         """Run one turn."""
-        if len(calls) > 1:
-            self._metrics.parallel_tool_executions.inc(len(calls))
+        metrics = self._metrics
+        if self._orchestrator.runs_together(calls):
+            strategy = "parallel"
+            metrics.parallel_tool_executions.inc(len(calls))
         else:
-            self._metrics.sequential_tool_executions.inc(len(calls))
-        strategy = "parallel" if len(calls) > 1 else "sequential"
+            strategy = "sequential"
+            metrics.sequential_tool_executions.inc(len(calls))
         with self._trace.iteration.child(
             "span", "tool-execution", metadata={"strategy": strategy, "calls": len(calls)}
         ) as turn:
@@ -137,7 +148,9 @@ class ObservedTurns:
                         span.fail(cut(result.result.error or result.status))
                 return result
 
-            return await self._orchestrator.run_turn(calls, run_call)
+            return await self._orchestrator.run_turn(
+                calls, run_call, finished, metrics.tool_semaphore_wait.observe
+            )
 
     def _count(self, name: str, result: ToolResult, duration: float) -> None:
         metrics = self._metrics
@@ -151,59 +164,72 @@ class ObservedTurns:
             metrics.errors.labels("timeout", "sandbox").inc()
 
 
-class ObservedCache:
-    """A cache whose hits, misses and invalidations are counted. Used from many threads."""
+class CacheMetrics:
+    """Hears what one cache does, and counts it. Called from many threads."""
 
-    def __init__(
-        self, cache: ResultCache[Execution], cache_type: CacheType, metrics: Metrics
-    ) -> None:
-        """Wrap `cache`, to be counted as `cache_type`."""
-        self._cache = cache
+    def __init__(self, cache_type: CacheType, metrics: Metrics) -> None:
+        """Count as `cache_type`."""
         self._type = cache_type
         self._metrics = metrics
+        # Looked up once: an answer from memory takes little longer than finding a label.
+        self._hits = metrics.cache_operations.labels("get", cache_type, "hit")
+        self._get_seconds = metrics.cache_operation_duration.labels("get", cache_type)
+        self._saved = metrics.cache_saved.labels(cache_type)
 
-    def get(self, key: str, state: State) -> Hit[Execution] | Miss:
-        """Ask the cache."""
+    def got(self, result: Literal["hit", "miss", "error"], reason: str, seconds: float) -> None:
+        """Count a question; `reason` says why there was no answer."""
+        self._get_seconds.observe(seconds)
+        if result == "hit":
+            self._hits.inc()
+            return
+        self._metrics.cache_operations.labels("get", self._type, result).inc()
+        if result == "miss":
+            self._metrics.cache_misses.labels(self._type, reason).inc()
+
+    def stored(self, result: Literal["hit", "miss", "error"], seconds: float) -> None:
+        """Count a result that was to be kept; a miss was too large."""
+        self._metrics.cache_operations.labels("set", self._type, result).inc()
+        self._metrics.cache_operation_duration.labels("set", self._type).observe(seconds)
+
+    def invalidated(self, reason: str, count: int) -> None:
+        """Count entries that are or may be untrue."""
+        self._metrics.cache_invalidations.labels(self._type, reason).inc(count)
+
+    def evicted(self, tier: str, count: int) -> None:
+        """Count entries that made room."""
+        self._metrics.cache_evictions.labels(self._type, tier).inc(count)
+
+    def cleared(self, count: int, seconds: float) -> None:
+        """Count an emptying; every entry counts as invalidated by hand."""
+        operation = "hit" if count else "miss"
+        self._metrics.cache_operations.labels("delete", self._type, operation).inc()
+        self._metrics.cache_operation_duration.labels("delete", self._type).observe(seconds)
+        self.invalidated(Change.MANUAL, count)
+
+    def saved(self, seconds: float) -> None:
+        """Count the time that a command would have taken again."""
+        self._saved.inc(seconds)
+
+
+class ObservedSandbox:
+    """A sandbox whose commands are counted and timed."""
+
+    def __init__(self, sandbox: Sandbox, metrics: Metrics) -> None:
+        """Wrap `sandbox`."""
+        self._sandbox = sandbox
+        self._metrics = metrics
+        self._restarts = sandbox.restarts
+
+    async def run(self, command: Command) -> Execution:
+        """Run one command."""
+        metrics = self._metrics
         started = time.perf_counter()
-        known = self._cache.get(key, state)
-        self._count("get", "hit" if isinstance(known, Hit) else "miss", started)
-        if isinstance(known, Miss) and known.stale is not None:
-            self._metrics.cache_invalidations.labels(self._type, known.stale).inc()
-        return known
-
-    def put(self, key: str, state: State, value: Execution, value_bytes: int) -> bool:
-        """Fill the cache."""
-        started = time.perf_counter()
-        held = self._cache.put(key, state, value, value_bytes)
-        self._count("set", "hit" if held else "miss", started)
-        return held
-
-    def clear(self) -> int:
-        """Empty the cache; every entry counts as invalidated by hand."""
-        started = time.perf_counter()
-        count = self._cache.clear()
-        self._count("delete", "hit" if count else "miss", started)
-        self._metrics.cache_invalidations.labels(self._type, Change.MANUAL).inc(count)
-        return count
-
-    def _count(self, operation: str, result: str, started: float) -> None:
-        self._metrics.cache_operation_duration.labels(operation, self._type).observe(
-            time.perf_counter() - started
-        )
-        self._metrics.cache_operations.labels(operation, self._type, result).inc()
-
-
-def observe_commands(
-    execute: Callable[[Tool, Opened, Output], Execution], metrics: Metrics
-) -> Callable[[Tool, Opened, Output], Execution]:
-    """Wrap the running of commands, to count and time those that really ran."""
-
-    def observed(tool: Tool, opened: Opened, output: Output) -> Execution:
-        started = time.perf_counter()
-        execution = execute(tool, opened, output)
+        execution = await self._sandbox.run(command)
         duration = time.perf_counter() - started
-        metrics.sandbox_execution_duration.labels(tool.name).observe(duration)
-        metrics.sandbox_executions.labels(tool.name, execution.status).inc()
+        metrics.sandbox_execution_duration.labels(command.name).observe(duration)
+        metrics.sandbox_executions.labels(command.name, execution.status).inc()
+        metrics.sandbox_output_size.labels(command.name).observe(len(execution.stdout))
+        restarts = self._sandbox.restarts
+        metrics.sandbox_worker_restarts.inc(restarts - self._restarts)
+        self._restarts = restarts
         return execution
-
-    return observed

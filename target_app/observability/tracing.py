@@ -44,6 +44,11 @@ class Span:
         """Wrap an observation of the Langfuse SDK, or None."""
         self._observation = observation
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether what is told here goes anywhere."""
+        return self._observation is not None
+
     def child(self, kind: Kind, name: str, **attributes: Any) -> Span:
         """Begin an observation beneath this one."""
         if self._observation is None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from target_app.agent.llm import LLMError
@@ -19,29 +17,24 @@ from target_app.agent.messages import (
     LimitReached,
     Token,
     ToolCall,
+    ToolFinished,
     ToolResult,
-    ToolsFinished,
     ToolsRequested,
 )
 from target_app.chats import Answer, Question
 from target_app.observability.trace_context import read_trace_context
-from target_app.routes.errors import llm_details
+from target_app.routes.errors import CLIENT_CLOSED_REQUEST, answers, llm_details
+from target_app.routes.events import Channel, EventStream, events, stop
 from target_app.sandbox.result import CommandResult
-from target_app.services import Services, services
+from target_app.services import App, Services
 from target_app.sessions import SESSION_ID_PATTERN
 
-logger = logging.getLogger(__name__)
-
-router = APIRouter(prefix="/api/chat")
+router = APIRouter(prefix="/api/chat", tags=["chat"])
 
 OUTPUT_CHARACTERS = 1000
 """How much of a tool's output an event shows."""
 
-CLIENT_CLOSED_REQUEST = 499
-"""Nobody is there to read it; it keeps the log of a proxy honest."""
-
-QUEUED_EVENTS = 256
-"""Events a slow reader may be behind before the chat waits for it."""
+ERRORS = answers(400, 413, 422)
 
 
 class ChatRequest(BaseModel):
@@ -76,20 +69,23 @@ class TokenCounts(BaseModel):
 
 
 class ChatResponse(BaseModel):
-    """An answer and how it was found."""
+    """
+    An answer and how it was found.
+
+    `llm_calls` counts every attempt, so with retries it is more than the iterations.
+    """
 
     response: str
     session_id: str
     tool_calls: list[ToolCallMade]
     tool_results: list[ToolCallResult]
     iterations: int
+    llm_calls: int
     usage: TokenCounts
 
 
-@router.post("")
-async def chat(
-    body: ChatRequest, request: Request, app: Annotated[Services, Depends(services)]
-) -> ChatResponse:
+@router.post("", responses={**ERRORS, **answers(502)})
+async def chat(body: ChatRequest, request: Request, app: App) -> ChatResponse:
     """Answer a question. 502 when the LLM fails."""
     answering = asyncio.ensure_future(app.chats.answer(_question(body, request)))
     leaving = asyncio.ensure_future(_left(request))
@@ -99,55 +95,50 @@ async def chat(
             return _response(await answering)
         return Response(status_code=CLIENT_CLOSED_REQUEST)  # type: ignore[return-value]
     finally:
-        await _stop(answering)
-        await _stop(leaving)
+        await stop(answering)
+        await stop(leaving)
 
 
-@router.post("/stream", response_class=StreamingResponse)
-async def chat_stream(
-    body: ChatRequest, request: Request, app: Annotated[Services, Depends(services)]
-) -> StreamingResponse:
-    """Answer a question as it is being answered, in server-sent events."""
-    return StreamingResponse(
-        _events(app, _question(body, request)),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-    )
+@router.post(
+    "/stream",
+    response_class=Response,
+    responses={
+        **ERRORS,
+        **events("status", "tool_call", "tool_result", "token", "usage", "done", "error"),
+    },
+)
+async def chat_stream(body: ChatRequest, request: Request, app: App) -> EventStream:
+    """
+    Answer a question as it is being answered, in server-sent events.
+
+    Events: status, tool_call, tool_result, token, and at last usage and done, or error.
+    """
+    question = _question(body, request)
+    return EventStream(partial(_answer, app, question), app.settings.stream_heartbeat_seconds)
 
 
-async def _events(app: Services, question: Question) -> AsyncIterator[bytes]:
-    """Run a chat in a task of its own and yield what is heard of it, until it ends."""
-    channel = _Channel()
-    answering = asyncio.ensure_future(channel.run(app, question))
+async def _answer(app: Services, question: Question, channel: Channel) -> None:
+    """Run a chat and send what is heard of it."""
+    telling = _Telling(channel)
     try:
-        while (event := await channel.queue.get()) is not None:
-            yield event
-    finally:
-        # When the client leaves, the chat ends too: nobody pays for an answer nobody reads.
-        await _stop(answering)
+        answer = await app.chats.answer(question, telling)
+    except LLMError as error:
+        details = {"message": str(error), "type": "LLM_ERROR", **llm_details(error)}
+        await telling.send("error", details)
+    else:
+        await telling.send("usage", _counts(answer).model_dump())
+        await telling.send("done", _summary(answer))
 
 
-class _Channel:
-    """Turns what is heard of a chat into server-sent events; None is the last one."""
+class _Telling:
+    """Turns what is heard of a chat into events. Each names the session."""
 
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED_EVENTS)
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
         self._session_id = ""
 
-    async def run(self, app: Services, question: Question) -> None:
-        try:
-            answer = await app.chats.answer(question, self)
-            await self._send("usage", _counts(answer).model_dump())
-            await self._send("done", _summary(answer))
-        except LLMError as error:
-            details = {"message": str(error), "type": "LLM_ERROR", **llm_details(error)}
-            await self._send("error", details)
-        except Exception:
-            # The stream has begun: its status can no longer say that anything went wrong.
-            logger.exception("a streamed chat failed")
-            details = {"message": "the app failed; its log says why", "type": "INTERNAL_ERROR"}
-            await self._send("error", details)
-        await self.queue.put(None)
+    async def send(self, name: str, data: dict[str, Any]) -> None:
+        await self._channel.send(name, {**data, "session_id": self._session_id})
 
     async def began(self, session_id: str) -> None:
         self._session_id = session_id
@@ -158,23 +149,18 @@ class _Channel:
             case IterationStarted(iteration):
                 await self._status("llm_call", "Asking the LLM", iteration=iteration)
             case Token(text):
-                await self._send("token", {"content": text})
+                await self.send("token", {"content": text})
             case ToolsRequested(calls):
                 for call in calls:
-                    await self._send("tool_call", _made(call).model_dump())
+                    await self.send("tool_call", _made(call).model_dump())
                 await self._status("executing_tools", "Running tools", tool_count=len(calls))
-            case ToolsFinished(results):
-                for result in results:
-                    await self._send("tool_result", _shown(result))
+            case ToolFinished(result):
+                await self.send("tool_result", _shown(result))
             case LimitReached(iterations):
                 await self._status("max_iterations", "Stopping at the limit", iteration=iterations)
 
     async def _status(self, stage: str, message: str, **more: int) -> None:
-        await self._send("status", {"stage": stage, "message": message, **more})
-
-    async def _send(self, name: str, data: dict[str, Any]) -> None:
-        text = json.dumps({**data, "session_id": self._session_id}, ensure_ascii=False)
-        await self.queue.put(f"event: {name}\ndata: {text}\n\n".encode())
+        await self.send("status", {"stage": stage, "message": message, **more})
 
 
 def _question(body: ChatRequest, request: Request) -> Question:
@@ -194,6 +180,7 @@ def _response(answer: Answer) -> ChatResponse:
             for result in results
         ],
         iterations=answer.outcome.iterations,
+        llm_calls=answer.llm_calls,
         usage=_counts(answer),
     )
 
@@ -203,6 +190,7 @@ def _summary(answer: Answer) -> dict[str, Any]:
         "message": answer.outcome.answer,
         "tool_calls_count": len(answer.outcome.tool_results),
         "iterations": answer.outcome.iterations,
+        "llm_calls": answer.llm_calls,
     }
 
 
@@ -232,9 +220,3 @@ async def _left(request: Request) -> None:
     """Wait until the client has closed its connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _stop(task: asyncio.Future[Any]) -> None:
-    """Cancel a task unless it has ended, and wait for its end; its outcome is not looked at."""
-    task.cancel()
-    await asyncio.wait({task})

@@ -1,34 +1,109 @@
-"""Routes for operators: health, metrics and the management of the caches."""
+"""Routes for operators: health, readiness, metrics and the management of the caches."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.exposition import choose_encoder
+from pydantic import BaseModel
 
 from target_app.observability.metrics import Metrics
-from target_app.services import Services, services
+from target_app.routes.errors import answers, envelope
+from target_app.routes.threads import to_end
+from target_app.services import App
 
-router = APIRouter()
-cache_router = APIRouter()
+router = APIRouter(tags=["operations"])
+cache_router = APIRouter(tags=["operations"])
+
+
+class Welcome(BaseModel):
+    """What this is, and where to go on."""
+
+    name: str
+    version: str
+    description: str
+    docs: str
+    health: str
+
+
+class Health(BaseModel):
+    """
+    How the app is: degraded when its documents are gone.
+
+    `isolation` is what keeps commands apart, and `sandbox_restarts` how often a process of it
+    was replaced. What the cache knows of the files is at most `cache_max_staleness_seconds` old.
+    """
+
+    status: Literal["healthy", "degraded"]
+    data_root_exists: bool
+    isolation: str
+    sandbox_restarts: int
+    cache_exact: bool
+    cache_max_staleness_seconds: float
+    tracing_enabled: bool
+
+
+class Ready(BaseModel):
+    """Which checks passed."""
+
+    ready: Literal[True]
+    data_root: Literal[True]
+    sandbox: Literal[True]
+
+
+@router.get("/")
+async def welcome(request: Request) -> Welcome:
+    """Say what this is."""
+    about: FastAPI = request.app
+    return Welcome(
+        name=about.title,
+        version=about.version,
+        description=about.description,
+        docs="/docs",
+        health="/health",
+    )
 
 
 @router.get("/health")
-async def health(app: Annotated[Services, Depends(services)]) -> JSONResponse:
-    """Say whether questions can be answered: 503 when the documents are gone."""
+async def health(app: App) -> Health:
+    """
+    Say how the app is.
+
+    Always 200 while it answers at all: to restart it would not bring the documents back.
+    """
     there = app.root.is_there()
-    body = {
-        "status": "healthy" if there else "unhealthy",
-        "data_root_exists": there,
-        "tracing_enabled": app.tracing.enabled,
+    return Health(
+        status="healthy" if there else "degraded",
+        data_root_exists=there,
+        isolation=app.sandbox.level,
+        sandbox_restarts=app.sandbox.restarts,
+        cache_exact=app.trees.exact,
+        cache_max_staleness_seconds=app.trees.max_staleness_seconds,
+        tracing_enabled=app.tracing.enabled,
+    )
+
+
+@router.get("/ready", response_model=Ready, responses=answers(503))
+async def ready(app: App) -> Ready | JSONResponse:
+    """
+    Say whether questions can be answered: 503 and which check failed when they cannot.
+
+    The cache is no check: without its disk every question is answered still, if slower.
+    """
+    checks = {
+        "data_root": await to_end(app.root.is_there),
+        "sandbox": await app.sandbox.ready(),
     }
-    return JSONResponse(body, status_code=200 if there else 503)
+    if all(checks.values()):
+        return Ready(ready=True, data_root=True, sandbox=True)
+    failed = ", ".join(name for name, passed in checks.items() if not passed)
+    return envelope(503, "NOT_READY", f"not ready: {failed}", checks)
 
 
 @cache_router.delete("/api/cache")
-async def clear_cache(app: Annotated[Services, Depends(services)]) -> dict[str, int]:
+async def clear_cache(app: App) -> dict[str, int]:
     """Forget every remembered result."""
     return {"cleared": sum(cache.clear() for cache in app.caches.values())}
 

@@ -53,6 +53,15 @@ def test_an_answer_is_read_whole() -> None:
     )
 
 
+def test_an_app_that_tries_again_says_how_many_calls_it_made() -> None:
+    body = json.dumps({**ANSWER, "llm_calls": 5}).encode()
+    done = 'data: {"session_id": "s-1", "iterations": 2, "llm_calls": 3}'
+
+    streamed = read_stream(stream("event: done", done, ""), ticks())
+
+    assert (read_answer(body).llm_calls, streamed.llm_calls) == (5, 3)
+
+
 def test_what_the_app_does_not_say_is_not_known() -> None:
     assert read_answer(b'{"response": ""}') == Answer(text="")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -52,6 +53,9 @@ def start(documents: Path) -> Start:
             "data_root_path": documents,
             "openai_api_key": "unused",
             "cache_management_enabled": True,
+            "cache_directory": documents.parent / "cache",
+            # Starting processes for every test would take minutes; tests of isolation ask for it.
+            "isolation": "paths",
             # The tracing library keeps one client a key for as long as the process lives.
             "langfuse_public_key": f"pk-{next(_keys)}",
             "langfuse_secret_key": "sk",
@@ -62,6 +66,8 @@ def start(documents: Path) -> Start:
             span_exporter=spans,
             # An hour late, every file was written long enough ago to be remembered.
             wall_clock_ns=lambda: time.time_ns() + HOUR_NS,
+            # Nobody waits before an LLM call is made again.
+            sleep=lambda _: asyncio.sleep(0),
         )
         app = create_app(Settings(**chosen), edges)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -14,7 +14,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.delenv("LANGFUSE_BASE_URL", raising=False)
-    monkeypatch.setenv("DATA_ROOT_PATH", str(tmp_path))
+    (tmp_path / "documents").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_ROOT_PATH", "documents")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     return monkeypatch
 
@@ -50,6 +52,16 @@ def test_azure_is_chosen_by_its_endpoint(environment: pytest.MonkeyPatch) -> Non
     settings = load_settings()
 
     assert (settings.uses_azure, settings.model) == (True, "my-gpt")
+
+
+def test_origins_are_separated_by_commas_and_none_is_the_default(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().cors_allowed_origins == ()
+
+    environment.setenv("CORS_ALLOWED_ORIGINS", "https://a.test, https://b.test")
+
+    assert load_settings().cors_allowed_origins == ("https://a.test", "https://b.test")
 
 
 @pytest.mark.parametrize("name", ["LANGFUSE_HOST", "LANGFUSE_BASE_URL"])
@@ -110,6 +122,18 @@ def test_langfuse_is_found_under_either_name(environment: pytest.MonkeyPatch, na
             "2",
             "LANGFUSE_SAMPLE_RATE: Input should be less than or equal to 1",
             id="more than all",
+        ),
+        pytest.param(
+            "CACHE_DIRECTORY",
+            "documents/.cache",
+            "CACHE_DIRECTORY: must not be in the folder of documents, DATA_ROOT_PATH",
+            id="a cache among the documents",
+        ),
+        pytest.param(
+            "REQUIRE_ISOLATION",
+            "strong",
+            "REQUIRE_ISOLATION: Input should be 'paths', 'worker' or 'landlock'",
+            id="no level of isolation",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import httpx2
 import pytest
 import respx
 
-from target_app.agent.llm import LLMError, OpenAILLM, make_client
+from target_app.agent.llm import LLMError, OpenAILLM, make_client, read_retry_after
 from target_app.agent.messages import Prompt, Reply, ToolCall, Usage
 from target_app.settings import Settings
 
@@ -220,6 +221,100 @@ async def test_a_failed_call_says_how_and_is_made_once(
 
     assert (failed.value.kind, failed.value.status) == (kind, status)
     assert route.call_count == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_how_long_the_llm_wants_to_be_left_alone_is_told(
+    tmp_path: Path, httpx2_mock: respx.Router, status: int
+) -> None:
+    httpx2_mock.post(OPENAI).respond(status, headers={"retry-after": "7"})
+
+    with pytest.raises(LLMError) as failed:
+        await ask(settings(tmp_path))
+
+    assert failed.value.retry_after_seconds == 7.0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        pytest.param("120", 120.0, id="seconds"),
+        pytest.param("0.5", 0.5, id="a part of a second"),
+        pytest.param("Thu, 01 Jan 1970 00:16:45 GMT", 5.0, id="a date"),
+        pytest.param("Thu, 01 Jan 1970 00:00:00 GMT", 0.0, id="a date that is past"),
+        pytest.param("-5", 0.0, id="less than nothing"),
+        pytest.param("inf", None, id="for ever"),
+        pytest.param("nan", None, id="no number"),
+        pytest.param("soon", None, id="a word"),
+        pytest.param("", None, id="nothing"),
+        pytest.param(None, None, id="no header"),
+    ],
+)
+async def test_retry_after_is_read_in_both_its_forms(
+    value: str | None, seconds: float | None
+) -> None:
+    assert read_retry_after(value, now=1000.0) == seconds
+
+
+@pytest.mark.parametrize("on_token", [None, print], ids=["whole", "streamed"])
+async def test_a_call_without_time_left_is_given_up(tmp_path: Path, on_token: Any) -> None:
+    chosen = settings(tmp_path)
+    async with make_client(chosen) as client:
+        with pytest.raises(LLMError) as failed:
+            await OpenAILLM(client, chosen.model).call(
+                dataclasses.replace(PROMPT, timeout_seconds=0.0), on_token
+            )
+
+    assert failed.value.kind == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("call", "taken"),
+    [
+        pytest.param({"id": "1"}, ToolCall("1", "", ""), id="no function"),
+        pytest.param({"id": "1", "function": None}, ToolCall("1", "", ""), id="null function"),
+        pytest.param(
+            {"id": "\ud800", "function": {"name": "ls\ud800", "arguments": "{}"}},
+            ToolCall("?", "ls?", "{}"),
+            id="half a character",
+        ),
+        pytest.param(
+            {"id": None, "function": {"name": None, "arguments": None}},
+            ToolCall("", "", ""),
+            id="null everywhere",
+        ),
+        pytest.param(
+            {"id": 7, "function": {"name": "cat", "arguments": {"path": "a"}}},
+            ToolCall("7", "cat", '{"path": "a"}'),
+            id="arguments as an object",
+        ),
+        pytest.param(
+            {"id": "1", "function": {"name": ["ls"], "arguments": "not JSON"}},
+            ToolCall("1", '["ls"]', "not JSON"),
+            id="a list for a name",
+        ),
+    ],
+)
+async def test_malformed_calls_are_taken_in(
+    tmp_path: Path, httpx2_mock: respx.Router, call: dict[str, Any], taken: ToolCall
+) -> None:
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    httpx2_mock.post(OPENAI).mock(
+        side_effect=[
+            httpx.Response(
+                200,
+                # In escapes, as only they can write half a character.
+                content=json.dumps(completion(message)),
+                headers={"content-type": "application/json"},
+            ),
+            sse(chunk({"tool_calls": [call]}), chunk({}, "tool_calls")),
+        ]
+    )
+
+    whole, _ = await ask(settings(tmp_path))
+    streamed, _ = await ask(settings(tmp_path), stream=True)
+
+    assert (whole.tool_calls, streamed.tool_calls) == ((taken,), (taken,))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from target_app.agent.execution import failure
 from target_app.agent.llm import LLMError, OnToken
-from target_app.agent.loop import run_loop, told_text
+from target_app.agent.loop import RunTurn, run_loop
 from target_app.agent.messages import (
     Ending,
     Event,
@@ -21,11 +20,12 @@ from target_app.agent.messages import (
     Reply,
     Token,
     ToolCall,
+    ToolFinished,
     ToolResult,
-    ToolsFinished,
     ToolsRequested,
     Usage,
 )
+from target_app.agent.orchestrator import Finished
 from target_app.sandbox.result import CommandResult
 
 pytestmark = pytest.mark.anyio
@@ -40,8 +40,12 @@ def succeeded(call: ToolCall, stdout: str = "out", return_code: int = 0) -> Tool
     return ToolResult(call, result, "success")
 
 
-async def run_turn(calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:
-    return tuple(succeeded(call, f"{call.name} said this") for call in calls)
+async def run_turn(calls: Sequence[ToolCall], finished: Finished) -> tuple[ToolResult, ...]:
+    """Run the calls; the last one ends first."""
+    results = tuple(succeeded(call, f"{call.name} said this") for call in calls)
+    for result in reversed(results):
+        await finished(result)
+    return results
 
 
 @dataclass
@@ -64,7 +68,7 @@ class Script:
 
 
 async def run(
-    llm: Script, *, stream: bool = False, limit: int = 10
+    llm: Script, *, stream: bool = False, limit: int = 10, run_turn: RunTurn = run_turn
 ) -> tuple[Outcome, list[Event]]:
     events: list[Event] = []
 
@@ -100,7 +104,8 @@ async def test_tools_are_run_and_their_results_told() -> None:
     assert events == [
         IterationStarted(1),
         ToolsRequested((LS, CAT)),
-        ToolsFinished(results),
+        ToolFinished(results[1]),
+        ToolFinished(results[0]),
         IterationStarted(2),
     ]
     assert llm.prompts[1].messages == [
@@ -156,32 +161,45 @@ async def test_a_failing_llm_ends_the_loop() -> None:
         await run(Script([LLMError("timeout", "gone")]))
 
 
-@pytest.mark.parametrize(
-    ("result", "told"),
-    [
-        pytest.param(succeeded(LS, "a\nb"), "a\nb", id="output as it is"),
-        pytest.param(succeeded(LS, ""), "(empty)", id="an empty file"),
-        pytest.param(
-            succeeded(LS, "", return_code=1), "(no output: nothing was found)", id="no match"
-        ),
-        pytest.param(
-            ToolResult(CAT, failure("cat a", "a: no such file or folder"), "error"),
-            "Error: a: no such file or folder",
-            id="a failure",
-        ),
-        pytest.param(
-            succeeded(LS, "\n".join(["x"] * 201)),
-            "\n".join(["x"] * 200) + "\n[cut: the output has 201 lines and 401 characters; "
-            "narrow the search or use head and tail]",
-            id="a line too many",
-        ),
-        pytest.param(
-            succeeded(LS, "x" * 20_001),
-            "x" * 20_000 + "\n[cut: the output has 1 lines and 20001 characters; "
-            "narrow the search or use head and tail]",
-            id="a character too many",
-        ),
-    ],
-)
-async def test_what_the_llm_is_told_of_a_result(result: ToolResult, told: str) -> None:
-    assert told_text(result) == told
+async def test_an_answer_at_the_limit_says_how_many_calls_failed() -> None:
+    async def fail(calls: Sequence[ToolCall], finished: Finished) -> tuple[ToolResult, ...]:
+        gone = CommandResult(False, "", "gone", 1, "ls", "gone")
+        return tuple(ToolResult(call, gone, "error") for call in calls)
+
+    outcome, _ = await run(Script([(LS, CAT)]), limit=1, run_turn=fail)
+
+    assert outcome.answer == (
+        "I stopped after 1 steps without reaching an answer: the limit of tool calls was "
+        "reached. I ran 2 tool calls, of which 2 failed. They found nothing."
+    )
+
+
+async def test_an_answer_at_the_limit_is_short_whatever_was_found() -> None:
+    async def find_much(calls: Sequence[ToolCall], finished: Finished) -> tuple[ToolResult, ...]:
+        return tuple(succeeded(call, "line\n" * 200_000) for call in calls)
+
+    outcome, _ = await run(Script([(LS,)] * 10), limit=10, run_turn=find_much)
+
+    assert outcome.answer.count("\n- ls: line line") == 5
+    assert len(outcome.answer) < 2000
+
+
+async def test_calls_with_the_same_id_each_get_their_own_result() -> None:
+    llm = Script([(ToolCall("1", "ls", "{}"), ToolCall("1", "cat", "{}")), "done"])
+
+    outcome, _ = await run(llm)
+
+    told = {
+        m["tool_call_id"]: m["content"] for m in llm.prompts[1].messages if m["role"] == "tool"
+    }
+    asked = [call["id"] for call in llm.prompts[1].messages[1]["tool_calls"]]
+    assert told == {"1": "ls said this", "1-1": "cat said this"}
+    assert asked == list(told) == [result.call.id for result in outcome.tool_results]
+
+
+async def test_an_error_of_the_app_itself_is_not_hidden() -> None:
+    async def break_down(calls: Sequence[ToolCall], finished: Finished) -> tuple[ToolResult, ...]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await run(Script([(LS,), "never said"]), run_turn=break_down)

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
 
-from target_app.agent.tools import BadCallError, Cat, Find, Grep, Ls, offered, parse_call
+from target_app.agent.tools import (
+    TOOLS,
+    BadCallError,
+    Cat,
+    Find,
+    Grep,
+    Ls,
+    SmartRead,
+    Tool,
+    offered,
+    parse_call,
+)
+from target_app.sandbox.commands import COMMANDS
+from target_app.sandbox.result import Command
 
 
 @pytest.mark.parametrize(
@@ -43,7 +57,8 @@ def test_a_good_call(name: str, arguments: str, tool: object, shown: str) -> Non
         pytest.param(
             "rm",
             "{}",
-            "there is no tool 'rm'; the tools are ls, find, grep, cat, head, tail",
+            "there is no tool 'rm'; the tools are ls, find, grep, cat, head, tail, tree, wc, preview, "
+            "smart_read",
             id="unknown tool",
         ),
         pytest.param("cat", "{}", "bad arguments for cat: path: Field required", id="missing"),
@@ -66,23 +81,33 @@ def test_a_good_call(name: str, arguments: str, tool: object, shown: str) -> Non
             id="no lines",
         ),
         pytest.param(
-            "grep",
-            '{"pattern": "(a+)+$", "regex": true}',
-            "bad arguments for grep: Value error, with regex=true only fixed strings separated "
-            "by | are supported, such as alpha|beta",
-            id="a pattern that could run for ever",
+            "preview",
+            '{"path": "a", "lines": 501}',
+            "bad arguments for preview: lines: Input should be less than or equal to 500",
+            id="more than a preview shows",
         ),
         pytest.param(
-            "grep",
-            '{"pattern": "a|", "regex": true}',
-            "bad arguments for grep: Value error, with regex=true only fixed strings separated "
-            "by | are supported, such as alpha|beta",
-            id="an empty alternative matches every line",
+            "tree",
+            '{"max_depth": true}',
+            "bad arguments for tree: max_depth: Input should be a valid integer",
+            id="true is no number",
+        ),
+        pytest.param(
+            "find",
+            '{"type": "l"}',
+            "bad arguments for find: type: Input should be 'f' or 'd'",
+            id="links are not found",
+        ),
+        pytest.param(
+            "smart_read",
+            json.dumps({"path": "a", "query": "a\0b"}),
+            "bad arguments for smart_read: query: Value error, must be on one line",
+            id="a NUL in a query",
         ),
         pytest.param(
             "grep",
             json.dumps({"pattern": "a\nb"}),
-            "bad arguments for grep: Value error, pattern must be on one line",
+            "bad arguments for grep: pattern: Value error, must be on one line",
             id="two lines",
         ),
     ],
@@ -107,15 +132,46 @@ def test_what_is_no_object_of_text_is_a_bad_call(arguments: str) -> None:
         parse_call("cat", arguments)
 
 
-def test_alternatives_are_separated_only_in_a_regex() -> None:
-    assert Grep(pattern="a|b", regex=True).literals == ("a", "b")
-    assert Grep(pattern="a|b").literals == ("a|b",)
+@pytest.mark.parametrize(
+    ("tool", "command"),
+    [
+        pytest.param(
+            Ls(path="./a//", all=True),
+            Command("ls", "a", {"hidden": True, "details": False}),
+            id="ls",
+        ),
+        pytest.param(
+            Find(name_pattern="*.md"),
+            Command("find", "a", {"name_pattern": "*.md", "kind": None}),
+            id="find",
+        ),
+        pytest.param(
+            SmartRead(path="a", query="x"),
+            Command("smart_read", "a", {"query": "x", "max_lines": 100}),
+            id="smart_read",
+        ),
+    ],
+)
+def test_a_call_becomes_a_command_on_the_authorised_path(tool: Tool, command: Command) -> None:
+    assert tool.command("a") == command
+
+
+@pytest.mark.parametrize("tool", [pytest.param(tool, id=name) for name, tool in TOOLS.items()])
+def test_every_field_of_a_tool_is_an_option_of_its_command(tool: type[Tool]) -> None:
+    arguments = {"pattern": "x"} if tool is Grep else {}
+
+    command = tool(path="a", **arguments).command("a")
+
+    parameters = list(inspect.signature(COMMANDS[tool.name]).parameters.values())
+    assert set(command.options) == {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def test_a_tool_is_described_by_its_model() -> None:
     described = {tool["function"]["name"]: tool["function"] for tool in offered()}
 
-    assert list(described) == ["ls", "find", "grep", "cat", "head", "tail"]
+    assert list(described) == [
+        "ls", "find", "grep", "cat", "head", "tail", "tree", "wc", "preview", "smart_read",
+    ]  # fmt: skip
     assert described["head"] == {
         "name": "head",
         "description": "Read the first lines of a file.",

@@ -12,22 +12,83 @@ from tests.target_app.scripted import Start, call
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_app_with_its_documents_is_healthy(start: Start) -> None:
+async def test_health_says_how_the_app_is(start: Start) -> None:
     async with start() as app:
         answer = await app.client.get("/health")
 
     assert (answer.status_code, answer.json()) == (
         200,
-        {"status": "healthy", "data_root_exists": True, "tracing_enabled": False},
+        {
+            "status": "healthy",
+            "data_root_exists": True,
+            "isolation": "paths",
+            "sandbox_restarts": 0,
+            "cache_exact": True,
+            "cache_max_staleness_seconds": 0.0,
+            "tracing_enabled": False,
+        },
     )
 
 
-async def test_an_app_whose_documents_are_gone_is_not(start: Start, documents: Path) -> None:
+async def test_an_app_whose_documents_are_gone_is_alive_but_not_ready(
+    start: Start, documents: Path
+) -> None:
     async with start() as app:
-        shutil.rmtree(documents)
-        answer = await app.client.get("/health")
+        before = await app.client.get("/ready")
+        elsewhere = documents.with_name("elsewhere")
+        shutil.move(documents, elsewhere)
+        alive = await app.client.get("/health")
+        ready = await app.client.get("/ready")
+        shutil.move(elsewhere, documents)
+        back = await app.client.get("/ready")
 
-    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert (alive.status_code, alive.json()["status"], alive.json()["data_root_exists"]) == (
+        200,
+        "degraded",
+        False,
+    )
+    assert (ready.status_code, ready.json()) == (
+        503,
+        {
+            "error": "NOT_READY",
+            "message": "not ready: data_root",
+            "details": {"data_root": False, "sandbox": True},
+        },
+    )
+    for answer in (before, back):
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"ready": True, "data_root": True, "sandbox": True},
+        )
+
+
+async def test_an_app_whose_sandbox_does_not_answer_is_not_ready(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unready(_: object) -> bool:
+        return False
+
+    async with start() as app:
+        monkeypatch.setattr(type(app.app.state.services.sandbox), "ready", unready)
+        answer = await app.client.get("/ready")
+
+    assert (answer.status_code, answer.json()["message"]) == (503, "not ready: sandbox")
+
+
+async def test_the_root_says_where_to_go_on(start: Start) -> None:
+    async with start() as app:
+        answer = await app.client.get("/")
+
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {
+                "name": "Filesystem agent",
+                "version": app.app.version,
+                "description": "Answers questions about a folder of documents.",
+                "docs": "/docs",
+                "health": "/health",
+            },
+        )
 
 
 @pytest.mark.parametrize(
@@ -67,6 +128,29 @@ async def test_a_path_that_is_no_route_is_not_a_label(start: Start) -> None:
         assert await app.series("http_requests") == {
             "http_requests_total endpoint=unmatched method=GET status=404": 1
         }
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/documents", "GET, POST"),
+        ("/api/documents/readme.md", "GET, PUT, DELETE"),
+        ("/api/chat", "POST"),
+        ("/openapi.json", "GET, HEAD"),
+    ],
+)
+async def test_a_method_that_a_path_has_not_is_answered_with_those_it_has(
+    start: Start, path: str, allowed: str
+) -> None:
+    async with start() as app:
+        answer = await app.client.patch(path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json() == {
+        "error": "METHOD_NOT_ALLOWED",
+        "message": "Method Not Allowed",
+        "details": {},
+    }
 
 
 async def test_metrics_can_be_elsewhere_or_off(start: Start) -> None:

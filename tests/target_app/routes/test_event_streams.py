@@ -1,0 +1,133 @@
+"""Streams of events: their order, their heartbeat, and their end when the reader leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from target_app.routes.events import HEARTBEAT, Channel, EventStream, Work
+
+pytestmark = pytest.mark.anyio
+
+SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": []}
+
+
+async def read(work: Work, heartbeat_seconds: float = 10.0) -> bytes:
+    """Play a server whose client stays to the end."""
+    body = b""
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        nonlocal body
+        body += message.get("body", b"")
+
+    await asyncio.wait_for(EventStream(work, heartbeat_seconds)(SCOPE, receive, send), 10)
+    return body
+
+
+async def test_each_event_has_a_name_and_one_line_of_data() -> None:
+    async def work(channel: Channel) -> None:
+        await channel.send("first", {"text": "a\nb é \u2028"})
+        await channel.send("second", {})
+
+    assert await read(work) == (
+        'event: first\ndata: {"text": "a\\nb é \u2028"}\n\nevent: second\ndata: {}\n\n'.encode()
+    )
+
+
+async def test_text_that_cannot_be_sent_is_replaced() -> None:
+    async def work(channel: Channel) -> None:
+        await channel.send("x", {"text": "\ud800"})
+
+    assert await read(work) == b'event: x\ndata: {"text": "?"}\n\n'
+
+
+async def test_a_heartbeat_is_sent_when_nothing_else_is() -> None:
+    beaten = asyncio.Event()
+
+    async def work(channel: Channel) -> None:
+        await beaten.wait()
+        await channel.send("at last", {})
+
+    body = b""
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        nonlocal body
+        body += message.get("body", b"")
+        if body.startswith(HEARTBEAT * 2):
+            beaten.set()
+
+    await asyncio.wait_for(EventStream(work, 0.001)(SCOPE, receive, send), 10)
+
+    assert body.startswith(HEARTBEAT * 2)
+    assert body.endswith(b"event: at last\ndata: {}\n\n")
+    assert body.replace(HEARTBEAT, b"") == b"event: at last\ndata: {}\n\n"
+
+
+async def test_work_that_fails_ends_with_an_error_that_tells_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work(channel: Channel) -> None:
+        await channel.send("first", {})
+        raise RuntimeError("the key is 123")
+
+    body = await read(work)
+
+    assert body.endswith(
+        b'event: error\ndata: {"message": "the app failed; its log says why", '
+        b'"type": "INTERNAL_ERROR"}\n\n'
+    )
+    assert "a stream of events failed" in caplog.messages
+
+
+class Closed:
+    """Says whether it was closed, and whether the work still ran then."""
+
+    def __init__(self) -> None:
+        self.working = False
+        self.closed_after_work = False
+
+    def close(self) -> None:
+        self.closed_after_work = not self.working
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["a reader", "a reader that fell behind"])
+async def test_work_ends_when_its_reader_leaves_and_what_it_holds_is_closed_after_it(
+    reads: bool,  # noqa: FBT001
+) -> None:
+    held = Closed()
+    leave = asyncio.Event()
+
+    async def work(channel: Channel) -> None:
+        held.working = True
+        try:
+            for _ in range(5000):
+                await channel.send("more", {})
+                if reads or channel.queue.full():
+                    leave.set()
+        finally:
+            # What takes a while to stop, as a thread does.
+            await asyncio.shield(asyncio.sleep(0))
+            held.working = False
+
+    async def receive() -> Any:
+        await leave.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body" and not reads:
+            await asyncio.Event().wait()
+
+    stream = EventStream(work, 10.0, closing(held))
+    await asyncio.wait_for(stream(SCOPE, receive, send), 10)
+
+    assert held.closed_after_work
+    assert not [task for task in asyncio.all_tasks() if "Channel.run" in repr(task)]
