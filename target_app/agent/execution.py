@@ -133,7 +133,7 @@ class ToolRunner:
                 return await self._look_up(call, tool, scope, question, state)
         except TimeoutError:
             reason = f"stopped after {self._timeout_seconds + GRACE_SECONDS:g} s"
-            return ToolResult(call, failure(tool.shown(), reason, 124), "timeout")
+            return ToolResult(call, failure(tool.shown, reason, 124), "timeout")
 
     async def _authorise(self, call: ToolCall, tool: Tool) -> _Scope | ToolResult:
         """Find out what the call may read, or answer why it may not."""
@@ -160,9 +160,8 @@ class ToolRunner:
             return _Scope(opened.path, file_state(opened), is_tree)
 
     def _question(self, tool: Tool, scope: _Scope) -> str:
-        """Name the question so that no other root, tool, path or option has the same name."""
-        options = json.dumps(tool.command(scope.path).options, ensure_ascii=True)
-        return f"{self._root.path}\0{tool.name}\0{scope.path}\0{options}"
+        """Name the question so that no other root, path, tool or option has the same name."""
+        return f"{self._root.path}\0{scope.path}\0{tool.fingerprint}"
 
     async def _look_up(
         self, call: ToolCall, tool: Tool, scope: _Scope, question: str, state: State | None
@@ -218,11 +217,11 @@ def _result(
         stdout=execution.stdout,
         stderr=execution.note if execution.error is None else execution.error,
         return_code=execution.return_code,
-        command=tool.shown(),
+        command=tool.shown,
         error=execution.error,
     )
     return ToolResult(call, result, execution.status, cache_hit, execution.blocked)
 
 
 def _refused(call: ToolCall, tool: Tool, reason: str, blocked: Block | None = None) -> ToolResult:
-    return ToolResult(call, failure(tool.shown(), reason), "error", blocked=blocked)
+    return ToolResult(call, failure(tool.shown, reason), "error", blocked=blocked)

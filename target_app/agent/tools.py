@@ -8,7 +8,11 @@ fit is answered with what is wrong.
 
 from __future__ import annotations
 
+import functools
+import json
 import shlex
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +24,9 @@ CacheType = Literal["content", "search"]
 """What is remembered: contents of files, or what a search of a folder found."""
 
 CACHE_TYPES: tuple[CacheType, ...] = get_args(CacheType)
+
+REMEMBERED_CHARACTERS = 1000
+"""Arguments longer than this are read anew each time, to bound what is held."""
 
 MAX_LINES = 10_000
 MAX_PREVIEW_LINES = 500
@@ -64,15 +71,25 @@ class Tool(BaseModel):
 
     def command(self, path: str) -> Command:
         """Make the command this call stands for; `path` is the authorised spelling."""
-        options = {
+        return Command(self.name, path, self.options)
+
+    @cached_property
+    def options(self) -> Mapping[str, Any]:
+        """The options of the command."""
+        return {
             self.renamed.get(field, field): getattr(self, field)
             for field in type(self).model_fields
             if field != "path"
         }
-        return Command(self.name, path, options)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """The tool and its options as a text that no other call has, its path left out."""
+        return f"{self.name}\0{json.dumps(self.options)}"
+
+    @cached_property
     def shown(self) -> str:
-        """Show the call in shell notation, for people to read."""
+        """The call in shell notation, for people to read."""
         words = [self.name]
         for field, value in self.model_dump(exclude_defaults=True, exclude={"path"}).items():
             words.append(f"--{field}" if value is True else f"--{field}={shlex.quote(str(value))}")
@@ -199,6 +216,11 @@ TOOLS: dict[str, type[Tool]] = {
 
 def parse_call(name: str, arguments: str) -> Tool:
     """Check a call the LLM made. Raises BadCallError, saying what to do better."""
+    # An answer from the cache takes less time than this, so good calls are remembered too.
+    return (_remembered if len(arguments) <= REMEMBERED_CHARACTERS else _parse)(name, arguments)
+
+
+def _parse(name: str, arguments: str) -> Tool:
     tool = TOOLS.get(name)
     if tool is None:
         msg = f"there is no tool {name[:64]!r}; the tools are {', '.join(TOOLS)}"
@@ -212,6 +234,9 @@ def parse_call(name: str, arguments: str) -> Tool:
         )
         msg = f"bad arguments for {name}: {faults}"
         raise BadCallError(msg) from None
+
+
+_remembered = functools.lru_cache(maxsize=1024)(_parse)
 
 
 def offered() -> list[Message]:

@@ -136,6 +136,8 @@ class EventStream(Stream):
 
 async def stop(task: asyncio.Future[Any]) -> None:
     """Cancel a task unless it has ended, and wait for its end; its outcome is not looked at."""
+    if task.done():
+        return
     task.cancel()
     with anyio.CancelScope(shield=True):
         await asyncio.wait({task})

@@ -48,7 +48,7 @@ from target_app.sandbox.result import Command
 def test_a_good_call(name: str, arguments: str, tool: object, shown: str) -> None:
     parsed = parse_call(name, arguments)
 
-    assert (parsed, parsed.shown()) == (tool, shown)
+    assert (parsed, parsed.shown) == (tool, shown)
 
 
 @pytest.mark.parametrize(
