@@ -36,7 +36,7 @@ check: $(READY)  ## ruff, mypy strict, import contracts
 	@$(RUN) $(BIN)/lint-imports --no-logo
 
 clean:           ## remove everything that can be made again (runs in reports/ stay)
-	rm -rf $(VENV) .stack reports/.stack-* build *.egg-info .coverage .*_cache
+	rm -rf $(VENV) .stack .cache reports/.stack-* build *.egg-info .coverage .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv where there is one, else pip; both install exactly what requirements.lock pins.

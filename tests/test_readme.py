@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +24,7 @@ EXIT_CODES = {
     "harness judge reports/latest --slo slo.yaml": 3,  # of the run with the lying server
 }
 STACK = 'make stack ARGS="--port 8000"'
+APP = "DATA_ROOT_PATH=docs OPENAI_API_KEY=sk-yours python -m target_app"
 
 
 def commands() -> list[str]:
@@ -57,6 +59,10 @@ class Tour:
         if command == STACK:
             self.start_stack(here)
             return
+        if command == APP:
+            self.stop_stack()
+            self.start_app(here)
+            return
         done = subprocess.run(
             here, shell=True, cwd=ROOT, env=self.environment, capture_output=True, text=True,
             check=False,
@@ -76,12 +82,28 @@ class Tour:
                 return
         pytest.fail(f"{command} ended by itself")
 
+    def start_app(self, command: str) -> None:
+        # Where the app listens without it, 8000, may be taken on this machine.
+        environment = {**self.environment, "PORT": str(self.port)}
+        self.stack = subprocess.Popen(
+            f"exec env {command}", shell=True, cwd=ROOT, env=environment,
+            stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        assert self.stack.stderr
+        for line in self.stack.stderr:
+            if "Uvicorn running" in line:
+                health = httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=10)
+                assert health.json()["status"] == "healthy"
+                return
+        pytest.fail(f"{command} ended by itself")
+
     def stop_stack(self) -> None:
         if self.stack and self.stack.poll() is None:
             os.killpg(self.stack.pid, signal.SIGINT)
             self.stack.wait(timeout=30)
-        if self.stack and self.stack.stdout:
-            self.stack.stdout.close()
+        for pipe in (self.stack.stdout, self.stack.stderr) if self.stack else ():
+            if pipe:
+                pipe.close()
 
 
 @pytest.fixture
