@@ -18,7 +18,7 @@ from target_app.cache.state import State
 from target_app.observability.metrics import Metrics
 from target_app.observability.observed import ObservedSandbox
 from target_app.sandbox.result import Execution
-from target_app.services import Edges, make_services
+from target_app.services import Edges, command_limits, make_services
 from target_app.settings import Settings
 
 
@@ -68,11 +68,9 @@ async def running(documents: Path, cache_folder: Path) -> AsyncIterator[Runners]
     )
     async with make_services(settings, Metrics(), Edges()) as services:
         sandbox = ObservedSandbox(services.sandbox, services.metrics)
-        seconds = settings.command_timeout
+        limits = command_limits(settings)
         no_caches: dict[CacheType, Cache] = dict.fromkeys(CACHE_TYPES, _NoCache())
         yield Runners(
-            ToolRunner(
-                services.root, sandbox, services.caches, services.trees, timeout_seconds=seconds
-            ),
-            ToolRunner(services.root, sandbox, no_caches, _NoStates(), timeout_seconds=seconds),
+            ToolRunner(services.root, sandbox, services.caches, services.trees, limits=limits),
+            ToolRunner(services.root, sandbox, no_caches, _NoStates(), limits=limits),
         )

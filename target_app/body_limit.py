@@ -12,17 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 SMALL_BODY = 64 * 1024
 """Bytes of any request that carries no document."""
 
+JSON_BODY = 256 * 1024
+"""
+Bytes of a document in JSON, which is read whole, and on the event loop: of 20 MB in small pieces
+it would stand still for seconds. An upload is read piece by piece.
+"""
+
 DOCUMENTS = "/api/documents"
-
-
-def document_body(max_file_size: int) -> int:
-    """
-    Answer how many bytes a request with a document of `max_file_size` may have.
-
-    JSON can make text longer. Twice is room enough for line ends and quotes; what is written in
-    escapes only can be larger still, and is to be uploaded instead.
-    """
-    return 2 * max_file_size + SMALL_BODY
+UPLOAD = f"{DOCUMENTS}/upload"
 
 
 class BodyLimit:
@@ -32,18 +29,23 @@ class BodyLimit:
     FastAPI's own limit answers in plain text, and this API has one shape of errors.
     """
 
-    def __init__(self, app: ASGIApp, document_bytes: int) -> None:
-        """Allow `document_bytes` where documents are sent, and SMALL_BODY everywhere else."""
+    def __init__(self, app: ASGIApp, max_file_size: int) -> None:
+        """
+        Let documents of `max_file_size` bytes through.
+
+        JSON and forms make them longer: twice is room enough, and of an upload the size of the
+        document itself is watched too.
+        """
         self._app = app
-        self._document_bytes = document_bytes
+        self._upload_bytes = 2 * max_file_size + SMALL_BODY
+        self._json_bytes = min(JSON_BODY, self._upload_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with a watch on what is read of it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        has_document = get_route_path(scope).startswith(DOCUMENTS)
-        limit = self._document_bytes if has_document else SMALL_BODY
+        limit = self._limit(scope)
         length = Headers(scope=scope).get("content-length", "")
         declared = int(length) if re.fullmatch("[0-9]{1,18}", length) else 0
         read = 0
@@ -67,6 +69,12 @@ class BodyLimit:
             await send(message)
 
         await self._app(scope, watched_receive, watched_send)
+
+    def _limit(self, scope: Scope) -> int:
+        path = get_route_path(scope)
+        if path == UPLOAD and scope["method"] == "POST":
+            return self._upload_bytes
+        return self._json_bytes if path.startswith(DOCUMENTS) else SMALL_BODY
 
 
 def _too_large(limit: int) -> HTTPException:

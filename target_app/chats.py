@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,8 @@ from target_app.observability.observed import ObservedLLM, ObservedTurns
 from target_app.observability.trace_context import TraceContext
 from target_app.observability.tracing import ChatTrace, Tracing, cut
 from target_app.sessions import Sessions
+
+logger = logging.getLogger(__name__)
 
 INSTRUCTIONS = (
     "You answer questions about a folder of documents. Find the answer with the tools; never "
@@ -145,6 +148,8 @@ class Chats:
             )
             ending = outcome.ending
         except LLMError as error:
+            hint = "; is the key right?" if error.status in {401, 403} else ""
+            logger.warning("a chat failed: %s%s", error, hint)
             trace.root.fail(str(error))
             raise
         except asyncio.CancelledError:

@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Characters that a terminal or a log takes for more than text."""
 
 _MAX_NAME_BYTES = 255
+
+LOCK_SECONDS = 5.0
+"""How long a writer waits for another one in the same folder, which needs milliseconds."""
+
+_LOCK_PAUSE_SECONDS = 0.005
 
 Condition = Callable[[str], bool]
 """Whether a document of this version may be replaced or deleted."""
@@ -84,6 +90,10 @@ class AccessDeniedError(DocumentError):
 
 class StorageFullError(DocumentError):
     """No room is left on the disk, or in the app's share of it."""
+
+
+class FolderBusyError(DocumentError):
+    """Another program keeps the folder locked."""
 
 
 class DataRootGoneError(DocumentError):
@@ -249,11 +259,11 @@ class Documents:
         self._fits(path, content)
         with self.draft(path) as draft:
             draft.write(content)
-            return draft.create()
+            return draft.place()
 
     def draft(self, path: str) -> Draft:
         """
-        Begin a new document that is written bit by bit; `Draft.create` puts it in place.
+        Begin a new document that is written bit by bit; `Draft.place` puts it in place.
 
         The folders it needs are made now, and stay even if the draft is given up.
         """
@@ -263,28 +273,26 @@ class Documents:
                     raise DocumentExistsError(f"{opened.path} is there already")
             return self._begin(opened.path, make=True)
 
-    def draft_in(self, folder: str, filename: str) -> Draft:
-        """Begin a new document in a folder, under a name that somebody else's system gave it."""
-        if "/" in filename or "\\" in filename:
-            raise PathBlockedError("the name of a file cannot lead through folders")
-        if filename in {"", "."}:
-            raise BadNameError("a file needs a name")
-        return self.draft(f"{folder}/{filename}" if folder else filename)
-
     def replace(self, path: str, content: bytes, condition: Condition | None = None) -> Saved:
+        """Put other content in the place of a document's. Raises as `redraft`."""
+        self._fits(path, content)
+        with self.redraft(path, condition) as draft:
+            draft.write(content)
+            return draft.place()
+
+    def redraft(self, path: str, condition: Condition | None = None) -> Draft:
         """
-        Put other content in the place of a document's; readers see the old or the new, whole.
+        Begin other content for a document; readers see the old or the new, whole.
 
         Raises NoSuchDocumentError when there is none, DocumentChangedError when the condition
-        does not hold.
+        does not hold, now or when the draft is put in place.
         """
-        self._fits(path, content)
         with self.open(path, whole=False) as document:
-            old = os.fstat(document.fd)
+            mode = os.fstat(document.fd).st_mode
             _demand(document, condition)
-        with self._telling(path), self._begin(document.info.path, make=False) as draft:
-            draft.write(content)
-            return draft.replace(old.st_mode, lambda: self._demand_again(path, condition))
+        old = _Old(mode, lambda: self._demand_again(path, condition))
+        with self._telling(path):
+            return self._begin(document.info.path, make=False, old=old)
 
     def delete(self, path: str, condition: Condition | None = None) -> str:
         """Delete a document, never a folder, and answer its path. Raises as `replace`."""
@@ -310,15 +318,16 @@ class Documents:
         info = _info(opened.path, opened.status)
         return OpenDocument(info, version_of(opened.status), opened.fd)
 
-    def _begin(self, path: str, *, make: bool) -> Draft:
-        folder, name = _split(path)
-        if name.startswith(UNFINISHED) or _CONTROL.search(path):
+    def _begin(self, path: str, *, make: bool, old: _Old | None = None) -> Draft:
+        parts = path.split("/")
+        # In a folder of such a name it would be a document that no walk comes to.
+        if any(part.startswith(UNFINISHED) for part in parts) or _CONTROL.search(path):
             raise BadNameError(f"{path!r} is no name a document can have")
-        if any(len(os.fsencode(part)) > _MAX_NAME_BYTES for part in path.split("/")):
+        if any(len(os.fsencode(part)) > _MAX_NAME_BYTES for part in parts):
             raise BadNameError(f"{path} is too long a name")
-        folder_fd = self._root.open_folder(folder, make=make)
+        folder_fd = self._root.open_folder(_split(path)[0], make=make)
         try:
-            return Draft(folder_fd, path, self._max_bytes, self._telling)
+            return Draft(folder_fd, path, self._max_bytes, self._telling, old)
         except BaseException:
             os.close(folder_fd)
             raise
@@ -348,6 +357,14 @@ class Documents:
             raise _told(path, error) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Old:
+    """A document that is to be replaced; `demand` raises when it may not be any more."""
+
+    mode: int
+    demand: Callable[[], None]
+
+
 class Draft:
     """
     A document being written beside its place, which sees it whole or not at all.
@@ -361,14 +378,17 @@ class Draft:
         path: str,
         max_bytes: int,
         telling: Callable[[str], AbstractContextManager[None]],
+        old: _Old | None = None,
     ) -> None:
         """
         Begin a file in the folder, whose descriptor is closed with the draft.
 
-        `telling` turns the errors of the system into ours.
+        `telling` turns the errors of the system into ours. Without an `old` document nothing
+        may be in its place.
         """
         self._path = path
         self._telling = telling
+        self._old = old
         self._name = _split(path)[1]
         self._left = max_bytes
         self._max_bytes = max_bytes
@@ -387,8 +407,16 @@ class Draft:
             while view:
                 view = view[os.write(self._fd, view) :]
 
-    def create(self) -> Saved:
-        """Put the document in its place. Raises DocumentExistsError when another is there."""
+    def place(self) -> Saved:
+        """
+        Put the document in its place.
+
+        Raises DocumentExistsError when another one is there that it is not to replace, and
+        what `Documents.redraft` raises when the one to replace is not there any more.
+        """
+        return self._create() if self._old is None else self._replace(self._old)
+
+    def _create(self) -> Saved:
         with self._telling(self._path):
             os.fsync(self._fd)
             # A link is refused when the name is taken, where a rename would replace it.
@@ -402,13 +430,12 @@ class Draft:
             self._discard()
             return self._saved()
 
-    def replace(self, mode: int, demand: Callable[[], None]) -> Saved:
-        """Put the document in the place of another, whose `mode` it takes, if `demand` agrees."""
+    def _replace(self, old: _Old) -> Saved:
         with self._telling(self._path):
-            os.fchmod(self._fd, stat.S_IMODE(mode) & 0o777)
+            os.fchmod(self._fd, stat.S_IMODE(old.mode) & 0o777)
             os.fsync(self._fd)
             with _one_writer(self._folder_fd):
-                demand()
+                old.demand()
                 os.rename(
                     self._unfinished,
                     self._name,
@@ -468,14 +495,38 @@ def _demand(document: OpenDocument, condition: Condition | None) -> None:
 @contextlib.contextmanager
 def _one_writer(folder_fd: int) -> Iterator[None]:
     """Keep the app's other writers, in this process and in others, out of the folder."""
-    # Where a file system has no such lock, the last writer wins, as between any two programs.
-    with contextlib.suppress(OSError):
-        fcntl.flock(folder_fd, fcntl.LOCK_EX)
+    _lock(folder_fd)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             fcntl.flock(folder_fd, fcntl.LOCK_UN)
+
+
+def _lock(folder_fd: int) -> None:
+    """Lock a folder. Any program that may read it can, and hold on: raises FolderBusyError."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(folder_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise FolderBusyError("another program keeps the folder locked") from None
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        except OSError:
+            # Where a file system has no such lock, the last writer wins, as between any two.
+            return
+        else:
+            return
+
+
+def place_in(folder: str, filename: str) -> str:
+    """Answer the path of a document in a folder, under a name that another system gave it."""
+    if "/" in filename or "\\" in filename:
+        raise PathBlockedError("the name of a file cannot lead through folders")
+    if filename in {"", "."}:
+        raise BadNameError("a file needs a name")
+    return f"{folder}/{filename}" if folder else filename
 
 
 def _split(path: str) -> tuple[str, str]:

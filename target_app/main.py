@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from target_app.access import TokenGuard, guarded
-from target_app.body_limit import BodyLimit, document_body
+from target_app.access import PageGuard, TokenGuard, guarded, is_loopback
+from target_app.body_limit import BodyLimit
+from target_app.leftovers import leftovers_removed
 from target_app.observability.logs import configure_logs
 from target_app.observability.metrics import Metrics
 from target_app.observability.middleware import MetricsMiddleware
@@ -43,8 +44,12 @@ def create_app(settings: Settings | None = None, edges: Edges | None = None) -> 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with make_services(settings, metrics, edges or Edges()) as made:
+        async with (
+            make_services(settings, metrics, edges or Edges()) as made,
+            leftovers_removed(made.root),
+        ):
             app.state.services = made
+            app.state.documents_check = operations.check_of_documents(made)
             yield
 
     app = FastAPI(
@@ -70,9 +75,16 @@ def create_app(settings: Settings | None = None, edges: Edges | None = None) -> 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """Wrap the app, the innermost layer first."""
-    app.add_middleware(BodyLimit, document_bytes=document_body(settings.max_file_size))
+    app.add_middleware(BodyLimit, max_file_size=settings.max_file_size)
     if settings.api_token is not None:
         app.add_middleware(TokenGuard, token=settings.api_token)
+    app.add_middleware(
+        PageGuard,
+        allowed_origins=settings.cors_allowed_origins,
+        allowed_hosts=settings.allowed_hosts,
+        # No page of others has the token.
+        is_private=settings.api_token is None and is_loopback(settings.host),
+    )
     if settings.cors_allowed_origins:
         # Outside the guard: a browser asks before it sends a token.
         app.add_middleware(

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -34,7 +35,7 @@ from target_app.sessions import Sessions
 from target_app.settings import Settings
 
 RunCommand = Callable[[Command], Awaitable[Execution]]
-"""Runs a command in the sandbox, and counts it."""
+"""Runs a command in the sandbox, under the limit of tools, and counts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Services:
 
     chats: Chats
     caches: Mapping[CacheType, ResultCache[Execution]]
+    disk: Disk | None
     root: DataRoot
     sandbox: Sandbox
     run_command: RunCommand
@@ -82,21 +84,30 @@ async def make_services(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tracing.close)
         await stack.enter_async_context(sessions.swept())
-        sandbox = await _make_sandbox(settings, root, metrics)
+        limits = command_limits(settings)
+        sandbox = await _make_sandbox(settings, root, limits, metrics)
         stack.push_async_callback(sandbox.close)
         trees = TreeStates(
             root, max_age_seconds=settings.cache_state_max_age, inotify=settings.cache_inotify
         )
         stack.callback(trees.close)
-        caches = _make_caches(settings, metrics, edges, stack)
+        disk = _make_disk(settings, stack)
+        caches = _make_caches(settings, metrics, edges, disk)
         observed = ObservedSandbox(sandbox, metrics)
         runner = ToolRunner(
             root,
             observed,
             caches,
             trees,
-            timeout_seconds=settings.command_timeout,
+            limits=limits,
         )
+        orchestrator = Orchestrator(
+            settings.max_concurrent_tools, parallel=settings.parallel_execution
+        )
+
+        async def run_command(command: Command) -> Execution:
+            return await orchestrator.run_beside(partial(observed.run, command))
+
         llm = edges.llm
         if llm is None:
             llm = OpenAILLM(await stack.enter_async_context(make_client(settings)), settings.model)
@@ -108,18 +119,17 @@ async def make_services(
                     settings.llm_max_attempts, settings.llm_deadline_seconds, sleep=edges.sleep
                 ),
                 run_call=runner.run,
-                orchestrator=Orchestrator(
-                    settings.max_concurrent_tools, parallel=settings.parallel_execution
-                ),
+                orchestrator=orchestrator,
                 sessions=sessions,
                 metrics=metrics,
                 tracing=tracing,
                 max_iterations=settings.max_tool_iterations,
             ),
             caches=caches,
+            disk=disk,
             root=root,
             sandbox=sandbox,
-            run_command=observed.run,
+            run_command=run_command,
             trees=trees,
             tracing=tracing,
             documents=Documents(root, settings.max_file_size),
@@ -129,15 +139,21 @@ async def make_services(
         )
 
 
-async def _make_sandbox(settings: Settings, root: DataRoot, metrics: Metrics) -> Sandbox:
-    """Make the sandbox. Raises IsolationError when it would be weaker than REQUIRE_ISOLATION."""
-    limits = Limits(
+def command_limits(settings: Settings) -> Limits:
+    """Answer what bounds a command."""
+    return Limits(
         output_bytes=settings.max_output_size,
         file_bytes=settings.max_file_size,
         timeout_seconds=settings.command_timeout,
         small_file_bytes=settings.small_file_threshold,
         medium_file_bytes=settings.medium_file_threshold,
     )
+
+
+async def _make_sandbox(
+    settings: Settings, root: DataRoot, limits: Limits, metrics: Metrics
+) -> Sandbox:
+    """Make the sandbox. Raises IsolationError when it would be weaker than REQUIRE_ISOLATION."""
     chosen = settings.isolation
     sandbox = await make_sandbox(
         root,
@@ -153,14 +169,19 @@ async def _make_sandbox(settings: Settings, root: DataRoot, metrics: Metrics) ->
     return sandbox
 
 
+def _make_disk(settings: Settings, stack: AsyncExitStack) -> Disk | None:
+    """Make the disk of the caches, unless it is to hold nothing."""
+    if not settings.cache_size_limit:
+        return None
+    disk = Disk(settings.cache_directory, settings.cache_size_limit)
+    stack.push_async_callback(asyncio.to_thread, disk.close)
+    return disk
+
+
 def _make_caches(
-    settings: Settings, metrics: Metrics, edges: Edges, stack: AsyncExitStack
+    settings: Settings, metrics: Metrics, edges: Edges, disk: Disk | None
 ) -> dict[CacheType, ResultCache[Execution]]:
     """Make the two caches, which share the memory limit in equal parts, and the disk."""
-    disk = None
-    if settings.cache_size_limit:
-        disk = Disk(settings.cache_directory, settings.cache_size_limit)
-        stack.push_async_callback(asyncio.to_thread, disk.close)
     ttl: dict[CacheType, float | None] = {
         # 0 is for ever: until the file changes.
         "content": settings.cache_content_ttl or None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     deployment: str = "local"
     api_token: SecretStr | None = None
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     stream_heartbeat_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
 
@@ -95,11 +97,23 @@ class Settings(BaseSettings):
     prometheus_exclude_paths: Annotated[tuple[str, ...], NoDecode] = ("/health", "/metrics")
     prometheus_buckets: Annotated[tuple[float, ...], NoDecode] = ()
 
-    @field_validator("prometheus_exclude_paths", "cors_allowed_origins", mode="before")
+    @field_validator(
+        "prometheus_exclude_paths", "cors_allowed_origins", "allowed_hosts", mode="before"
+    )
     @classmethod
     def _split_paths(cls, value: object) -> object:
         """Take a list as operators write it: separated by commas."""
         return _parts(value) if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _plain_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse what could never be equal to a name: an address of a page, or one with a port."""
+        for name in value:
+            if ":" in name or "/" in name:
+                msg = f"names without scheme and port are wanted; got {name!r}"
+                raise ValueError(msg)
+        return tuple(name.lower() for name in value)
 
     @field_validator("prometheus_buckets", mode="before")
     @classmethod
@@ -170,6 +184,9 @@ def load_settings() -> Settings:
     Raises SettingsError with one line a fault, each beginning with the variable's name.
     Values are not repeated in the message: some of them are secrets.
     """
+    if os.environ.get("API_TOKEN") == "":
+        # A secret that failed to be mounted must not open the API.
+        raise SettingsError("API_TOKEN: is empty; leave it out to run without a token")
     try:
         return Settings()
     except ValidationError as error:

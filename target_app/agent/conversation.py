@@ -15,7 +15,7 @@ from target_app.agent.messages import Message, Reply, ToolCall, ToolResult
 
 RESULT_LINES = 200
 RESULT_CHARACTERS = 20_000
-"""How much of one tool result the LLM is told; the caller gets all of it."""
+"""How much of one tool result the LLM is told; the caller gets more of it."""
 
 TURN_CHARACTERS = 200_000
 """How much the results of one turn may come to; they share it equally."""
@@ -25,6 +25,9 @@ CONVERSATION_CHARACTERS = 400_000
 
 MAX_CALLS = 32
 """How many tool calls of one turn are run."""
+
+MOST_CALLS = 4 * MAX_CALLS
+"""How many tool calls of one turn are answered at all."""
 
 ARGUMENTS_CHARACTERS = 10_000
 NAME_CHARACTERS = 64
@@ -42,9 +45,15 @@ def take_calls(calls: Sequence[ToolCall], taken: set[str]) -> tuple[ToolCall, ..
     Take in the calls of one turn: each with an id of its own, and bounded.
 
     An id that is missing or already among `taken` is replaced, and each is added to `taken`. A
-    call that is too many or too long carries a refusal.
+    call that is too many or too long carries a refusal. Beyond MOST_CALLS even refusing costs
+    more than it says, and calls are dropped.
     """
-    return tuple(_take(call, position, taken) for position, call in enumerate(calls))
+    return tuple(_take(call, position, taken) for position, call in enumerate(calls[:MOST_CALLS]))
+
+
+def readable(text: str) -> str:
+    """Replace what UTF-8 cannot write: JSON of an LLM can hold half a character."""
+    return text.encode(errors="replace").decode()
 
 
 def _take(call: ToolCall, position: int, taken: set[str]) -> ToolCall:
@@ -56,14 +65,17 @@ def _take(call: ToolCall, position: int, taken: set[str]) -> ToolCall:
             f"the arguments have {len(call.arguments)} characters; "
             f"at most {ARGUMENTS_CHARACTERS} are taken"
         )
-    own = call.id[:ID_CHARACTERS]
+    own = readable(call.id[:ID_CHARACTERS])
     if not own or own in taken:
         own = f"{own or 'call'}-{len(taken)}"
     while own in taken:
         own += "-"
     taken.add(own)
     return ToolCall(
-        own, call.name[:NAME_CHARACTERS], call.arguments[:ARGUMENTS_CHARACTERS], refusal
+        own,
+        readable(call.name[:NAME_CHARACTERS]),
+        readable(call.arguments[:ARGUMENTS_CHARACTERS]),
+        refusal,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from target_app.agent.messages import ToolCall, ToolResult
 from target_app.agent.tools import TOOLS, BadCallError, CacheType, Tool, parse_call
 from target_app.cache.results import Answered, Codec, Hit, Made
 from target_app.cache.state import State, file_state
+from target_app.sandbox.commands import COMMANDS_VERSION
+from target_app.sandbox.output import Limits
 from target_app.sandbox.paths import DataRoot, PathBlockedError, PathRefusedError, RootGoneError
 from target_app.sandbox.result import Block, Command, CommandResult, Execution
 
@@ -88,7 +91,7 @@ class ToolRunner:
     """
     Runs tool calls against one data root. Every call takes the same path through the cache.
 
-    `timeout_seconds` is what bounds a command.
+    `limits` are those of the sandbox.
     """
 
     def __init__(
@@ -98,14 +101,15 @@ class ToolRunner:
         caches: Mapping[CacheType, Cache],
         states: States,
         *,
-        timeout_seconds: float,
+        limits: Limits,
     ) -> None:
         """Use parts that were made once for the whole app."""
         self._root = root
         self._sandbox = sandbox
         self._caches = caches
         self._states = states
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = limits.timeout_seconds
+        self._setting = f"{root.path}\0{_rules(limits)}"
 
     async def run(self, call: ToolCall) -> ToolResult:
         """Run one call; whatever goes wrong is in the result."""
@@ -160,8 +164,8 @@ class ToolRunner:
             return _Scope(opened.path, file_state(opened), is_tree)
 
     def _question(self, tool: Tool, scope: _Scope) -> str:
-        """Name the question so that no other root, path, tool or option has the same name."""
-        return f"{self._root.path}\0{scope.path}\0{tool.fingerprint}"
+        """Name the question so that no other root, limit, path or option has the same name."""
+        return f"{self._setting}\0{scope.path}\0{tool.fingerprint}"
 
     async def _look_up(
         self, call: ToolCall, tool: Tool, scope: _Scope, question: str, state: State | None
@@ -176,7 +180,9 @@ class ToolRunner:
 
         async def make() -> Made[Execution]:
             execution = await self._sandbox.run(command)
-            keep = execution.lasting and await self._state_now(tool, scope) == before
+            # Between two looks that are alike, the path may have led elsewhere.
+            read_it = execution.opened == before.own
+            keep = execution.lasting and read_it and await self._state_now(tool, scope) == before
             size = len(execution.stdout) + len(execution.note) + len(execution.error or "")
             return Made(execution, keep, execution.seconds, size)
 
@@ -194,6 +200,12 @@ class ToolRunner:
             return (await self._opened(tool)).state
         except (OSError, PathBlockedError, PathRefusedError):
             return None
+
+
+def _rules(limits: Limits) -> str:
+    """Name what a command's answer depends on besides the files and its options."""
+    rules = (COMMANDS_VERSION, *dataclasses.astuple(limits))
+    return hashlib.blake2b(repr(rules).encode(), digest_size=16).hexdigest()
 
 
 def failure(command: str, reason: str, return_code: int = 1) -> CommandResult:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -23,6 +24,8 @@ OnToken = Callable[[str], Awaitable[None]]
 
 PATH = "/chat/completions"
 SERVER_ERROR = 500
+
+_END = object()
 
 
 class LLMError(Exception):
@@ -102,12 +105,71 @@ class OpenAILLM:
         self._model = model
 
     async def call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
-        """Ask once. Raises LLMError."""
+        """
+        Ask once. Raises LLMError, and what `on_token` raises.
+
+        The time that `on_token` takes is not the LLM's, and does not count against its timeout.
+        """
+        patience = _Patience(prompt.timeout_seconds)
+        if on_token is not None:
+            return await self._stream(prompt, on_token, patience)
+        async with patience.waiting():
+            return await self._complete(prompt)
+
+    async def _complete(self, prompt: Prompt) -> Reply:
+        # `post` sends the messages as they are and hands out the answer as it came;
+        # `chat.completions.create` walks through both to transform what here is right already.
+        answer = await self._client.post(
+            PATH,
+            cast_to=object,
+            body=self._body(prompt),
+            options={"headers": prompt.headers},
+        )
+        return Completion.model_validate(answer).reply()
+
+    async def _stream(self, prompt: Prompt, on_token: OnToken, patience: _Patience) -> Reply:
+        gathered = _Gathered(self._model)
+        async with patience.waiting():
+            stream = await self._open_stream(prompt)
+        async with stream:
+            while True:
+                async with patience.waiting():
+                    chunk = await anext(stream, _END)
+                    if chunk is _END:
+                        return gathered.reply()
+                    text = gathered.add(Completion.model_validate(chunk))
+                if text:
+                    await on_token(text)
+
+    async def _open_stream(self, prompt: Prompt) -> AsyncStream[object]:
+        return await self._client.post(
+            PATH,
+            cast_to=object,
+            body=self._body(prompt) | {"stream": True, "stream_options": {"include_usage": True}},
+            options={"headers": prompt.headers},
+            stream=True,
+            stream_cls=AsyncStream[object],
+        )
+
+    def _body(self, prompt: Prompt) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self._model, "messages": prompt.messages}
+        return body | {"tools": prompt.tools, "tool_choice": "auto"} if prompt.tools else body
+
+
+class _Patience:
+    """How long the LLM may still be waited for in one call."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    @asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        """Wait for the LLM within the time that is left. Raises LLMError for all that fails."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
         try:
-            async with asyncio.timeout(prompt.timeout_seconds):
-                if on_token is None:
-                    return await self._complete(prompt)
-                return await self._stream(prompt, on_token)
+            async with asyncio.timeout(self._seconds):
+                yield
         except (TimeoutError, openai.APITimeoutError) as error:
             raise LLMError("timeout", "the LLM did not answer in time") from error
         except openai.APIConnectionError as error:
@@ -122,38 +184,9 @@ class OpenAILLM:
             raise LLMError(
                 "broken_answer", "the LLM's answer broke off or is malformed"
             ) from error
-
-    async def _complete(self, prompt: Prompt) -> Reply:
-        # `post` sends the messages as they are and hands out the answer as it came;
-        # `chat.completions.create` walks through both to transform what here is right already.
-        answer = await self._client.post(
-            PATH,
-            cast_to=object,
-            body=self._body(prompt),
-            options={"headers": prompt.headers},
-        )
-        return Completion.model_validate(answer).reply()
-
-    async def _stream(self, prompt: Prompt, on_token: OnToken) -> Reply:
-        stream: AsyncStream[object] = await self._client.post(
-            PATH,
-            cast_to=object,
-            body=self._body(prompt) | {"stream": True, "stream_options": {"include_usage": True}},
-            options={"headers": prompt.headers},
-            stream=True,
-            stream_cls=AsyncStream[object],
-        )
-        gathered = _Gathered(self._model)
-        async with stream:
-            async for chunk in stream:
-                text = gathered.add(Completion.model_validate(chunk))
-                if text:
-                    await on_token(text)
-        return gathered.reply()
-
-    def _body(self, prompt: Prompt) -> dict[str, Any]:
-        body: dict[str, Any] = {"model": self._model, "messages": prompt.messages}
-        return body | {"tools": prompt.tools, "tool_choice": "auto"} if prompt.tools else body
+        finally:
+            if self._seconds is not None:
+                self._seconds -= clock() - begun
 
 
 @dataclass(slots=True)

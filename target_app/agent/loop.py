@@ -7,10 +7,11 @@ nothing and keeps nothing; what wants to know listens to its events or wraps wha
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from target_app.agent.conversation import Conversation, take_calls
+from target_app.agent.conversation import Conversation, readable, take_calls
 from target_app.agent.llm import LLM
 from target_app.agent.messages import (
     Ending,
@@ -32,6 +33,10 @@ from target_app.agent.orchestrator import Finished
 FINDINGS = 5
 FINDING_CHARACTERS = 300
 """How many results, and how much of each, an unfinished answer repeats."""
+
+KEPT_CHARACTERS = 4 * 1024 * 1024
+LEAST_KEPT_CHARACTERS = 4 * FINDING_CHARACTERS
+"""How much output of all results of a chat is kept, and how much of each in any case."""
 
 Listener = Callable[[Event], Awaitable[None]]
 
@@ -70,6 +75,7 @@ async def run_loop(
     ids: set[str] = set()
     usage = Usage()
     results: list[ToolResult] = []
+    room = KEPT_CHARACTERS
 
     async def on_token(text: str) -> None:
         await listener(Token(text))
@@ -83,18 +89,36 @@ async def run_loop(
         reply = await llm.call(prompt, on_token if stream else None)
         usage += reply.usage or Usage()
         if not reply.tool_calls:
-            return Outcome(Ending.SUCCESS, reply.content, iteration, usage, tuple(results))
+            answer = readable(reply.content)
+            return Outcome(Ending.SUCCESS, answer, iteration, usage, tuple(results))
         calls = take_calls(reply.tool_calls, ids)
         await listener(ToolsRequested(calls))
         turn = await run_turn(calls, finished)
-        results.extend(turn)
         conversation.add_turn(reply, turn)
+        for result in turn:
+            results.append(_kept(result, room))
+            room -= len(results[-1].result.stdout)
 
     await listener(LimitReached(max_iterations))
     answer = _unfinished(max_iterations, results)
     if stream:
         await on_token(answer)
     return Outcome(Ending.MAX_ITERATIONS, answer, max_iterations, usage, tuple(results))
+
+
+def _kept(result: ToolResult, room: int) -> ToolResult:
+    """Cut the output of a result to the room there is, and say so beside it."""
+    output = result.result.stdout
+    kept = output[: max(room, LEAST_KEPT_CHARACTERS)]
+    if len(kept) == len(output):
+        return result
+    note = (
+        f"output cut from {len(output)} characters: "
+        f"the results of a chat may come to {KEPT_CHARACTERS}"
+    )
+    stderr = f"{result.result.stderr}; {note}" if result.result.stderr else note
+    cut = dataclasses.replace(result.result, stdout=kept, stderr=stderr)
+    return dataclasses.replace(result, result=cut)
 
 
 def _unfinished(iterations: int, results: Sequence[ToolResult]) -> str:
@@ -117,5 +141,5 @@ def _unfinished(iterations: int, results: Sequence[ToolResult]) -> str:
 
 def _excerpt(text: str) -> str:
     # Cut first: flattening a megabyte to show three hundred characters of it takes a while.
-    flat = " ".join(text[: 4 * FINDING_CHARACTERS].split())
+    flat = " ".join(text[:LEAST_KEPT_CHARACTERS].split())
     return flat if len(flat) <= FINDING_CHARACTERS else f"{flat[:FINDING_CHARACTERS]}..."

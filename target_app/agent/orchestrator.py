@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from target_app.agent.messages import ToolCall, ToolResult
 from target_app.sandbox.result import CommandResult
 
 RunCall = Callable[[ToolCall], Awaitable[ToolResult]]
 Finished = Callable[[ToolResult], Awaitable[None]]
+
+Answer = TypeVar("Answer")
 
 
 class Orchestrator:
@@ -64,6 +67,11 @@ class Orchestrator:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return tuple(task.result() for task in tasks)
+
+    async def run_beside(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Run what is no tool call but as much of a burden: it takes a place as they do."""
+        async with self._semaphore:
+            return await work()
 
 
 def answering_refusals(run_call: RunCall) -> RunCall:

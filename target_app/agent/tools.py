@@ -116,7 +116,7 @@ class Find(Tool):
     renamed: ClassVar[dict[str, str]] = {"type": "kind"}
 
     name_pattern: Annotated[
-        str, Field(min_length=1, max_length=255, description="Shell pattern, such as *.md")
+        OneLine, Field(max_length=255, description="Shell pattern, such as *.md")
     ] = "*"
     type: Annotated[
         Literal["f", "d"] | None, Field(description="f: files only, d: folders only.")

@@ -1,8 +1,10 @@
 """
 The file of the second tier: an SQLite database that several processes read and write.
 
-A file that is damaged, or is no cache of this version, is replaced by an empty one: a cache can be
-lost. All who share it look at the file under one lock, so that nobody replaces the new one again.
+A file that is damaged is replaced by an empty one: a cache can be lost. A database of another
+program is not, and there is no cache on disk then. All who share the file look at it under one
+lock, so that nobody replaces the new one again. Releases that keep results in different ways have
+files of their own, so that they can run side by side.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from target_app.cache.rows import SCHEMA, totals
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME = "results.sqlite"
 SCHEMA_VERSION = 1
+FILE_NAME = f"results-{SCHEMA_VERSION}.sqlite"
 APPLICATION_ID = 0x66736163
 """What tells the file from databases of other programs."""
 
@@ -35,15 +37,19 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 
 
 class ForeignFileError(sqlite3.DatabaseError):
-    """A database, but not a cache of this version."""
+    """A database of another program, which is not ours to replace."""
+
+
+class OtherVersionError(sqlite3.DatabaseError):
+    """A cache, but not of the version that its name says."""
 
 
 def open_database(folder: Path, *, damaged_inode: int | None = None) -> Database:
     """
     Open the database in a folder, for one writer and one reader; make what is missing.
 
-    A file that is no good, or has `damaged_inode`, is replaced. Raises OSError and sqlite3.Error
-    when the place is no good.
+    A file that is no good, or has `damaged_inode`, is replaced. Raises ForeignFileError for a
+    database of another program, OSError and sqlite3.Error when the place is no good.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / FILE_NAME
@@ -62,7 +68,7 @@ def open_database(folder: Path, *, damaged_inode: int | None = None) -> Database
 def is_damage(error: Exception) -> bool:
     """Whether an error says that the file is no good, and not that the disk is, or is full."""
     return (
-        isinstance(error, ForeignFileError)
+        isinstance(error, OtherVersionError)
         or getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _DAMAGED
     )
 
@@ -117,7 +123,11 @@ def _prepare(writer: sqlite3.Connection) -> None:
     (application,) = writer.execute("PRAGMA application_id").fetchone()
     (version,) = writer.execute("PRAGMA user_version").fetchone()
     (tables,) = writer.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    if tables == 0:
+    is_new = tables == application == 0
+    if not is_new and application != APPLICATION_ID:
+        msg = f"{FILE_NAME} is a database of another program"
+        raise ForeignFileError(msg)
+    if is_new:
         # Only in this order: the first is fixed once there is a table or a log.
         writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
         writer.execute("PRAGMA journal_mode = WAL")
@@ -125,9 +135,9 @@ def _prepare(writer: sqlite3.Connection) -> None:
             f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
-    elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
-        msg = "it is of another program or version"
-        raise ForeignFileError(msg)
+    elif version != SCHEMA_VERSION:
+        msg = "it is of another version"
+        raise OtherVersionError(msg)
     writer.execute("PRAGMA journal_mode = WAL")
     # A kill loses nothing that was committed; a power cut may, and it is only a cache.
     writer.execute("PRAGMA synchronous = NORMAL")

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from target_app.cache.inotify import Inotify
-from target_app.cache.state import State, digest, stamp
-from target_app.sandbox.paths import MAX_DEPTH
+from target_app.cache.state import State, digest
+from target_app.sandbox.paths import MAX_DEPTH, stamp
 
 DEEPEST = 2 * MAX_DEPTH
 """A tool goes MAX_DEPTH folders down from where it starts; further down nothing is tracked."""
@@ -65,6 +65,9 @@ class Folder:
 
     def spoil(self) -> None:
         """Have it looked at again, and put together again all that was made of it."""
+        if not self.is_stamped:
+            # It is spoiled already: nothing was made of it since. A busy folder has many reports.
+            return
         self.is_stamped = self.is_listed = False
         self.shallow = self.deep = None
         above = self.parent
@@ -173,6 +176,7 @@ class Folders:
             digest(structure),
             digest(contents),
             max(*newest, *(state.newest_change_ns for _, state in inner)),
+            folder.own,
         )
         return folder.deep
 
@@ -189,7 +193,8 @@ class Folders:
             if inner is not None:
                 structure += (name, inner.own)
                 newest_ns = max(newest_ns, inner.own_change_ns)
-        folder.shallow = State(digest(structure), digest((folder.contents.hex(),)), newest_ns)
+        contents = digest((folder.contents.hex(),))
+        folder.shallow = State(digest(structure), contents, newest_ns, folder.own)
         return folder.shallow
 
     def _inner(self, folder: Folder, name: str, fd: int, *, deep: bool) -> State | None:

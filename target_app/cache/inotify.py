@@ -7,9 +7,12 @@ queue has seen every change that was over before.
 
 from __future__ import annotations
 
+import array
 import ctypes
+import fcntl
 import os
 import struct
+import termios
 from typing import NamedTuple
 
 MODIFY = 0x2
@@ -34,7 +37,6 @@ _ONLY_FOLDERS = 0x1000000
 # the file does.
 _MASK = MODIFY | ATTRIBUTES | CLOSED_AFTER_WRITING | NAMES | _DELETED_SELF | _MOVED_SELF
 _HEADER = struct.Struct("iIII")
-_READ_BYTES = 65536
 
 
 class Event(NamedTuple):
@@ -76,12 +78,15 @@ class Inotify:
         """Watch a folder no longer. It may be gone already."""
         self._libc.inotify_rm_watch(self.fd, watch)
 
-    def read(self) -> list[Event]:
-        """Take some of the events that are queued; none when the queue is empty."""
-        try:
-            data = os.read(self.fd, _READ_BYTES)
-        except BlockingIOError:
-            return []
+    def queued_bytes(self) -> int:
+        """Count the bytes of the events that are queued now."""
+        count = array.array("i", [0])
+        fcntl.ioctl(self.fd, termios.FIONREAD, count)
+        return count[0]
+
+    def read(self, size_bytes: int) -> list[Event]:
+        """Take the events of so many bytes, as `queued_bytes` counted them, from the queue."""
+        data = os.read(self.fd, size_bytes) if size_bytes else b""
         events = []
         start = 0
         while start < len(data):

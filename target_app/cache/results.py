@@ -117,8 +117,8 @@ class ResultCache(Generic[Value]):
     Answers questions about files. For one event loop; only the disk has a thread of its own.
 
     A question is a text that names everything an answer depends on but the files: the data root,
-    the command, the path and the options. An entry is true in one state of the files, and for
-    `ttl_seconds` of the wall clock at most; None is as long as that state lasts.
+    the command, its limits, the path and the options. An entry is true in one state of the files,
+    and for `ttl_seconds` of the wall clock at most; None is as long as that state lasts.
     """
 
     def __init__(

@@ -42,12 +42,14 @@ class State:
     """
     The state of a scope: which paths there are, and which contents they have.
 
-    `newest_change_ns` is the latest change time in the scope, 0 when nothing is there.
+    `newest_change_ns` is the latest change time in the scope, 0 when nothing is there. `own` is
+    the stamp of the file or folder that the path led to, "absent" when nothing is there.
     """
 
     structure: bytes
     contents: bytes
     newest_change_ns: int
+    own: str = ""
 
     def change_to(self, now: State) -> Change | None:
         """Name what is different now; None when nothing is."""
@@ -66,18 +68,11 @@ class State:
 
 def file_state(opened: Opened) -> State:
     """Take the state of one path: its own, not that of what it may hold. Costs no system call."""
+    own = opened.stamp
     if opened.status is None:
-        return State(b"absent", b"", 0)
+        return State(b"absent", b"", 0, own)
     kind = b"directory" if opened.is_directory else b"file"
-    return State(kind, stamp(opened.status).encode(), opened.status.st_ctime_ns)
-
-
-def stamp(status: os.stat_result) -> str:
-    """Write down what tells two versions of one entry apart, without its name."""
-    return (
-        f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_size}"
-        f".{status.st_ino}.{status.st_mode}"
-    )
+    return State(kind, own.encode(), opened.status.st_ctime_ns, own)
 
 
 def digest(parts: Iterable[str]) -> bytes:

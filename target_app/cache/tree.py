@@ -38,6 +38,12 @@ MAX_ENTRIES = 200_000
 TOO_LARGE_SECONDS = 60.0
 """How long a scope that held too much is taken to hold it still."""
 
+HEARD_AT_ONCE_BYTES = 16_384
+"""Reports that a peek listens to, on the event loop: about a millisecond of them."""
+
+QUEUED_BYTES = 8 * 1024 * 1024
+"""Reports beyond which it is quicker to look at everything again."""
+
 _ATTEMPTS = 5
 _MAX_WALKS = 256
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
@@ -96,14 +102,15 @@ class TreeStates:
         """
         Answer a state that is known, within microseconds; None when there is work to do.
 
-        Never waits: it answers None while another thread is looking at files.
+        Never waits: it answers None while another thread is looking at files, and when so much
+        was reported that hearing all of it would take long.
         """
         if not self._lock.acquire(blocking=False):
             return None
         try:
             if self._watching is None:
                 return self._walked(path, deep=deep)
-            if self._watching.is_current(self._root):
+            if self._watching.is_current(self._root, HEARD_AT_ONCE_BYTES):
                 return self._watching.folders.known(path, deep=deep)
         except OSError:
             # The root is gone.
@@ -160,7 +167,7 @@ class TreeStates:
     def _watched(self, watching: _Watching, path: str, *, deep: bool) -> State:
         """Look at what changed. Raises OSError, TooLargeError and UntrustedError."""
         for _ in range(_ATTEMPTS):
-            if not watching.is_current(self._root):
+            if not watching.is_current(self._root, QUEUED_BYTES):
                 watching = self._watch_anew()
             watching.folders.bury()
             begun_empty = watching.folders.is_empty
@@ -231,25 +238,30 @@ class _Watching:
         self._inotify.close()
         os.close(self._mounts)
 
-    def is_current(self, root: DataRoot) -> bool:
+    def is_current(self, root: DataRoot, most_bytes: int) -> bool:
         """
         Hear all that was reported until now; False when it is not enough to go on.
 
-        Raises OSError when the data root is gone.
+        False too when there is more to hear than `most_bytes`, and then nothing is heard. Raises
+        OSError when the data root is gone.
         """
         self._lost |= root.identity() != self._root_identity
         for fd, _ in self._ready.poll(0):
             if fd == self._mounts:
                 self._lost = True
-            else:
-                self._hear()
+            elif not self._hear(most_bytes):
+                return False
         self.folders.spoil_doubtful()
         return not self._lost
 
-    def _hear(self) -> None:
-        while not self._lost and (events := self._inotify.read()):
-            for event in events:
-                self._hear_of(event)
+    def _hear(self, most_bytes: int) -> bool:
+        # What is reported from now on is left for the next time: a busy writer never stops.
+        queued = self._inotify.queued_bytes()
+        if queued > most_bytes:
+            return False
+        for event in self._inotify.read(queued):
+            self._hear_of(event)
+        return True
 
     def _hear_of(self, event: Event) -> None:
         if event.mask & (OVERFLOWED | UNMOUNTED):

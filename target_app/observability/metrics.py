@@ -24,6 +24,7 @@ from target_app.agent.llm import LLMError
 from target_app.agent.messages import Ending, Usage
 from target_app.agent.tools import CACHE_TYPES, TOOLS, CacheType
 from target_app.cache.state import Change
+from target_app.sandbox.commands import COMMANDS
 from target_app.sandbox.result import BLOCKS, STATUSES
 
 LADDER = (
@@ -56,6 +57,8 @@ KNOWN_ERRORS = (
     ("usage_missing", "llm"),
     *((block, "sandbox") for block in BLOCKS),
     ("timeout", "sandbox"),
+    ("unavailable", "sandbox"),
+    ("internal", "sandbox"),
     ("client_disconnected", "agent"),
     ("internal", "agent"),
 )
@@ -213,9 +216,16 @@ class Metrics:
             ["command", "status"],
             registry=registry,
         )
+        self.sandbox_wait = Histogram(
+            "sandbox_wait_seconds",
+            "How long commands waited for a place to run in, with the way there and back.",
+            ["command"],
+            buckets=SANDBOX_EDGES,
+            registry=registry,
+        )
         self.sandbox_execution_duration = Histogram(
             "sandbox_execution_duration_seconds",
-            "Commands that really ran.",
+            "Commands that really ran, without their wait.",
             ["command"],
             buckets=SANDBOX_EDGES,
             registry=registry,
@@ -299,7 +309,11 @@ class Metrics:
             for kind in TOKEN_TYPES
         )
         for name in (*TOOLS, UNKNOWN_TOOL):
-            self._make_tool_children(name)
+            self.tool_execution_duration.labels(name)
+            for status in STATUSES:
+                self.tool_executions.labels(name, status)
+        for name in COMMANDS:
+            self._make_sandbox_children(name)
         for block in BLOCKS:
             self.sandbox_security_blocks.labels(block)
         for cache_type in CACHE_TYPES:
@@ -307,16 +321,13 @@ class Metrics:
         for error_type, component in KNOWN_ERRORS:
             self.errors.labels(error_type, component)
 
-    def _make_tool_children(self, name: str) -> None:
-        self.tool_execution_duration.labels(name)
+    def _make_sandbox_children(self, command: str) -> None:
+        self.sandbox_wait.labels(command)
+        self.sandbox_execution_duration.labels(command)
+        self.sandbox_output_size.labels(command)
+        self.sandbox_timeouts.labels(command)
         for status in STATUSES:
-            self.tool_executions.labels(name, status)
-        if name != UNKNOWN_TOOL:
-            self.sandbox_execution_duration.labels(name)
-            self.sandbox_output_size.labels(name)
-            self.sandbox_timeouts.labels(name)
-            for status in STATUSES:
-                self.sandbox_executions.labels(name, status)
+            self.sandbox_executions.labels(command, status)
 
     def _make_cache_children(self, cache_type: CacheType) -> None:
         for operation in ("get", "set", "delete"):

@@ -159,9 +159,6 @@ class ObservedTurns:
         if result.blocked is not None:
             metrics.sandbox_security_blocks.labels(result.blocked).inc()
             metrics.errors.labels(result.blocked, "sandbox").inc()
-        if result.status == "timeout":
-            metrics.sandbox_timeouts.labels(name).inc()
-            metrics.errors.labels("timeout", "sandbox").inc()
 
 
 class CacheMetrics:
@@ -212,7 +209,12 @@ class CacheMetrics:
 
 
 class ObservedSandbox:
-    """A sandbox whose commands are counted and timed."""
+    """
+    A sandbox whose commands are counted and timed.
+
+    The one place that does: callers who share an execution are one command, and what never ran
+    is none.
+    """
 
     def __init__(self, sandbox: Sandbox, metrics: Metrics) -> None:
         """Wrap `sandbox`."""
@@ -226,10 +228,25 @@ class ObservedSandbox:
         started = time.perf_counter()
         execution = await self._sandbox.run(command)
         duration = time.perf_counter() - started
-        metrics.sandbox_execution_duration.labels(command.name).observe(duration)
-        metrics.sandbox_executions.labels(command.name, execution.status).inc()
-        metrics.sandbox_output_size.labels(command.name).observe(len(execution.stdout))
+        seconds = min(execution.seconds, duration)
+        metrics.sandbox_wait.labels(command.name).observe(duration - seconds)
+        if execution.ran:
+            self._count(command.name, execution, seconds)
+        else:
+            metrics.errors.labels("unavailable", "sandbox").inc()
         restarts = self._sandbox.restarts
         metrics.sandbox_worker_restarts.inc(restarts - self._restarts)
         self._restarts = restarts
         return execution
+
+    def _count(self, name: str, execution: Execution, seconds: float) -> None:
+        """Count a command that ran, for so many seconds."""
+        metrics = self._metrics
+        metrics.sandbox_execution_duration.labels(name).observe(seconds)
+        metrics.sandbox_executions.labels(name, execution.status).inc()
+        metrics.sandbox_output_size.labels(name).observe(len(execution.stdout))
+        if execution.status == "timeout":
+            metrics.sandbox_timeouts.labels(name).inc()
+            metrics.errors.labels("timeout", "sandbox").inc()
+        if execution.fault:
+            metrics.errors.labels("internal", "sandbox").inc()

@@ -34,7 +34,7 @@ router = APIRouter(prefix="/api/chat", tags=["chat"])
 OUTPUT_CHARACTERS = 1000
 """How much of a tool's output an event shows."""
 
-ERRORS = answers(400, 413, 422)
+ERRORS = answers(400, 403, 413, 422)
 
 
 class ChatRequest(BaseModel):

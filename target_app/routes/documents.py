@@ -10,7 +10,7 @@ and deleted as any other.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -19,7 +19,13 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from target_app.documents import DocumentInfo, Documents, OpenDocument, Saved
+from target_app.documents import (
+    DocumentInfo,
+    Draft,
+    OpenDocument,
+    Saved,
+    place_in,
+)
 from target_app.routes.conditions import entity_tag, is_known, wanted
 from target_app.routes.errors import answers
 from target_app.routes.events import Stream
@@ -118,6 +124,13 @@ TAG_HEADER = {
 }
 TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": TAG_HEADER}}
 CREATED: dict[int | str, dict[str, Any]] = {201: {"headers": TAG_HEADER}}
+REPLACED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": TAG_HEADER,
+        "model": DocumentUploaded,
+        "description": "The document was replaced.",
+    }
+}
 READ: dict[int | str, dict[str, Any]] = {
     200: {
         "headers": TAG_HEADER,
@@ -169,19 +182,45 @@ async def list_documents(
 
 @router.post("", status_code=201, responses={**WRITING, **CREATED})
 async def create_document(body: NewDocument, response: Response, app: App) -> DocumentSaved:
-    """Create a document, and the folders it needs. 409 when something is there already."""
+    """
+    Create a document, and the folders it needs. 409 when something is there already.
+
+    A body has at most 256 KiB; upload what is larger.
+    """
     saved = await to_end(partial(app.documents.create, body.path, body.content.encode()))
     return _saved("created", saved, response)
 
 
-@router.post("/upload", status_code=201, responses={**WRITING, **CREATED}, openapi_extra=FORM)
+@router.post(
+    "/upload",
+    status_code=201,
+    responses={**WRITING, **answers(404, 412), **CREATED, **REPLACED},
+    openapi_extra=FORM,
+)
 async def upload_document(
-    request: Request, response: Response, app: App, path: FolderPath = "."
+    request: Request,
+    response: Response,
+    app: App,
+    path: FolderPath = ".",
+    *,
+    replace: Annotated[bool, Query(description="Replace the document of this name.")] = False,
+    if_match: IfMatch = None,
 ) -> DocumentUploaded:
-    """Create a document from a file, in the folder `path`. 409 when its name is taken."""
+    """
+    Create a document from a file, in the folder `path`. 409 when its name is taken.
+
+    With `replace` it takes the place of the one that has the name: 404 when there is none, 412
+    when it is not the version of If-Match.
+    """
     upload = Upload(request)
     filename = await upload.read_filename()
-    saved = await _keep(app.documents, path, filename, upload)
+    place = place_in(path, filename)
+    if replace:
+        draft = partial(app.documents.redraft, place, wanted(if_match))
+        response.status_code = 200
+    else:
+        draft = partial(app.documents.draft, place)
+    saved = await _keep(draft, upload)
     told = _saved("uploaded", saved, response)
     return DocumentUploaded(**dict(told), filename=filename, size=saved.info.size)
 
@@ -222,7 +261,11 @@ async def replace_document(
     app: App,
     if_match: IfMatch = None,
 ) -> DocumentSaved:
-    """Put other content into a document. 412 when it is not the version of If-Match."""
+    """
+    Put other content into a document. 412 when it is not the version of If-Match.
+
+    A body has at most 256 KiB; upload what is larger, with `replace`.
+    """
     content = body.content.encode()
     saved = await to_end(partial(app.documents.replace, path, content, wanted(if_match)))
     return _saved("updated", saved, response)
@@ -246,13 +289,13 @@ def _saved(done: str, saved: Saved, response: Response) -> DocumentSaved:
     return DocumentSaved(message=f"document {done}", path=saved.info.path, info=saved.info)
 
 
-async def _keep(documents: Documents, folder: str, filename: str, upload: Upload) -> Saved:
+async def _keep(begin: Callable[[], Draft], upload: Upload) -> Saved:
     """Write an upload as it comes; one that breaks off, or grows too large, leaves nothing."""
     with contextlib.ExitStack() as held:
-        draft = await to_end(lambda: held.enter_context(documents.draft_in(folder, filename)))
+        draft = await to_end(lambda: held.enter_context(begin()))
         async for piece in upload.pieces():
             await to_end(partial(draft.write, piece))
-        return await to_end(draft.create)
+        return await to_end(draft.place)
 
 
 def _download(document: OpenDocument, held: contextlib.ExitStack) -> Stream:

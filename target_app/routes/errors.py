@@ -30,6 +30,7 @@ _ANSWERS: dict[type[Exception], tuple[int, str]] = {
     documents.BadNameError: (400, "BAD_NAME"),
     documents.AccessDeniedError: (403, "ACCESS_DENIED"),
     documents.StorageFullError: (507, "STORAGE_FULL"),
+    documents.FolderBusyError: (503, "FOLDER_BUSY"),
     documents.DataRootGoneError: (503, "DATA_ROOT_GONE"),
     PathBlockedError: (403, "PATH_TRAVERSAL"),
     PathRefusedError: (400, "NOT_A_DOCUMENT"),

@@ -11,12 +11,18 @@ from typing import Any
 
 import anyio
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
-QUEUED_EVENTS = 256
-"""Events a slow reader may be behind before the work waits for it."""
+QUEUED_BYTES = 1024 * 1024
+"""How far a slow reader may be behind before the work waits for it."""
+
+PIECE_BYTES = 64 * 1024
+"""What is handed to the server at once, so that it shows whether the reader still takes any."""
+
+STALLED_SECONDS = 30.0
+"""A reader that takes no piece for so long is treated as one that has left."""
 
 HEARTBEAT = b": heartbeat\n\n"
 """A comment: it keeps the connection open where a proxy would take it for dead."""
@@ -44,16 +50,36 @@ def events(*names: str) -> dict[int | str, dict[str, Any]]:
 
 
 class Channel:
-    """Takes events from the work. Sending waits while the reader is far behind."""
+    """
+    Takes events from the work. Sending waits while the reader is far behind.
+
+    That wait has no end of its own: a reader that takes nothing any more ends the stream after
+    STALLED_SECONDS, and the work with it.
+    """
 
     def __init__(self) -> None:
         """Begin without events."""
-        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED_EVENTS)
+        self._events: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._queued_bytes = 0
+        self._taken = asyncio.Event()
 
     async def send(self, name: str, data: dict[str, Any]) -> None:
-        """Send one event."""
+        """Send one event. One that is larger than the room for all waits until it is alone."""
         text = json.dumps(data, ensure_ascii=False)
-        await self.queue.put(f"event: {name}\ndata: {text}\n\n".encode(errors="replace"))
+        event = f"event: {name}\ndata: {text}\n\n".encode(errors="replace")
+        while self._queued_bytes and self._queued_bytes + len(event) > QUEUED_BYTES:
+            self._taken.clear()
+            await self._taken.wait()
+        self._queued_bytes += len(event)
+        self._events.put_nowait(event)
+
+    async def take(self) -> bytes | None:
+        """Wait for the next event, written as it is sent; None is the end."""
+        event = await self._events.get()
+        if event is not None:
+            self._queued_bytes -= len(event)
+            self._taken.set()
+        return event
 
     async def run(self, work: Work) -> None:
         """Do the work and send the end of the stream after it, whatever way it ends."""
@@ -65,7 +91,7 @@ class Channel:
             await self.send(
                 "error", {"message": "the app failed; its log says why", "type": "INTERNAL_ERROR"}
             )
-        await self.queue.put(None)
+        self._events.put_nowait(None)
 
 
 Work = Callable[[Channel], Awaitable[None]]
@@ -73,19 +99,20 @@ Work = Callable[[Channel], Awaitable[None]]
 
 
 async def _events(work: Work, heartbeat_seconds: float) -> AsyncGenerator[bytes]:
-    """Yield what the work sends, and a heartbeat whenever it has sent nothing for that long."""
+    """Yield what the work sends, in pieces, and a heartbeat when it sends nothing for so long."""
     channel = Channel()
     working = asyncio.ensure_future(channel.run(work))
     try:
         while True:
             try:
                 async with asyncio.timeout(heartbeat_seconds):
-                    event = await channel.queue.get()
+                    event = await channel.take()
             except TimeoutError:
                 event = HEARTBEAT
             if event is None:
                 return
-            yield event
+            for begin in range(0, len(event), PIECE_BYTES):
+                yield event[begin : begin + PIECE_BYTES]
     finally:
         # When the client leaves, the work ends too: nobody pays for what nobody reads.
         await stop(working)
@@ -132,6 +159,18 @@ class EventStream(Stream):
             held,
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         )
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the events, until their reader has stopped reading."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await send(message)
+
+        try:
+            await super().stream_response(send_in_time)
+        except TimeoutError:
+            logger.info("a stream of events was given up: its reader takes nothing")
 
 
 async def stop(task: asyncio.Future[Any]) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, cast
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
+from target_app.cache.disk import Disk
 from target_app.observability.metrics import Metrics
 from target_app.routes.errors import answers, envelope
-from target_app.routes.threads import to_end
-from target_app.services import App
+from target_app.routes.threads import TimedCheck
+from target_app.services import App, Services
 
 router = APIRouter(tags=["operations"])
 cache_router = APIRouter(tags=["operations"])
+
+CHECK_SECONDS = 2.0
+"""How long the folder of documents may take to be looked at; longer is as if it were gone."""
 
 
 class Welcome(BaseModel):
@@ -34,12 +38,14 @@ class Health(BaseModel):
 
     `isolation` is what keeps commands apart, and `sandbox_restarts` how often a process of it
     was replaced. What the cache knows of the files is at most `cache_max_staleness_seconds` old.
+    While its disk is failing, results are remembered in memory only.
     """
 
     status: Literal["healthy", "degraded"]
     data_root_exists: bool
     isolation: str
     sandbox_restarts: int
+    cache_disk: Literal["usable", "failing", "off"]
     cache_exact: bool
     cache_max_staleness_seconds: float
     tracing_enabled: bool
@@ -51,6 +57,18 @@ class Ready(BaseModel):
     ready: Literal[True]
     data_root: Literal[True]
     sandbox: Literal[True]
+
+
+def check_of_documents(made: Services) -> TimedCheck:
+    """Make the check of whether the documents are there, to be used by all requests."""
+    return TimedCheck(made.root.is_there, CHECK_SECONDS)
+
+
+async def _documents_check(request: Request) -> TimedCheck:
+    return cast("TimedCheck", request.app.state.documents_check)
+
+
+DocumentsCheck = Annotated[TimedCheck, Depends(_documents_check)]
 
 
 @router.get("/")
@@ -67,18 +85,19 @@ async def welcome(request: Request) -> Welcome:
 
 
 @router.get("/health")
-async def health(app: App) -> Health:
+async def health(app: App, documents: DocumentsCheck) -> Health:
     """
     Say how the app is.
 
     Always 200 while it answers at all: to restart it would not bring the documents back.
     """
-    there = app.root.is_there()
+    there = await documents.passes()
     return Health(
         status="healthy" if there else "degraded",
         data_root_exists=there,
         isolation=app.sandbox.level,
         sandbox_restarts=app.sandbox.restarts,
+        cache_disk=_disk_state(app.disk),
         cache_exact=app.trees.exact,
         cache_max_staleness_seconds=app.trees.max_staleness_seconds,
         tracing_enabled=app.tracing.enabled,
@@ -86,14 +105,14 @@ async def health(app: App) -> Health:
 
 
 @router.get("/ready", response_model=Ready, responses=answers(503))
-async def ready(app: App) -> Ready | JSONResponse:
+async def ready(app: App, documents: DocumentsCheck) -> Ready | JSONResponse:
     """
     Say whether questions can be answered: 503 and which check failed when they cannot.
 
     The cache is no check: without its disk every question is answered still, if slower.
     """
     checks = {
-        "data_root": await to_end(app.root.is_there),
+        "data_root": await documents.passes(),
         "sandbox": await app.sandbox.ready(),
     }
     if all(checks.values()):
@@ -102,7 +121,13 @@ async def ready(app: App) -> Ready | JSONResponse:
     return envelope(503, "NOT_READY", f"not ready: {failed}", checks)
 
 
-@cache_router.delete("/api/cache")
+def _disk_state(disk: Disk | None) -> Literal["usable", "failing", "off"]:
+    if disk is None:
+        return "off"
+    return "usable" if disk.is_usable else "failing"
+
+
+@cache_router.delete("/api/cache", responses=answers(403))
 async def clear_cache(app: App) -> dict[str, int]:
     """Forget every remembered result."""
     return {"cleared": sum(cache.clear() for cache in app.caches.values())}

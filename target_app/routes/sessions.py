@@ -47,7 +47,7 @@ async def read_history(session_id: SessionId, app: App) -> History | JSONRespons
     return History(session_id=session_id, history=said)
 
 
-@router.delete("/{session_id}", response_model=Deleted)
+@router.delete("/{session_id}", response_model=Deleted, responses=answers(403))
 async def delete_session(session_id: SessionId, app: App) -> Deleted | JSONResponse:
     """Forget a session. What is being answered in it is answered, but not remembered."""
     if not app.sessions.delete(session_id):

@@ -7,7 +7,7 @@ import contextlib
 import json
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -174,7 +174,11 @@ async def _search(
         if step.error is not None:
             await _tell_failed(app, step, channel)
             return None
-        *matches, end = [json.loads(line) for line in step.stdout.split("\n")]
+        found = _read(step)
+        if found is None:
+            await _tell_too_little_room(app, channel)
+            return None
+        matches, end = found
         for match in matches:
             await channel.send("match", match)
         if step.note not in noted:
@@ -210,6 +214,15 @@ def _step(document: OpenDocument, search: Search, searched: Searched) -> Command
     )
 
 
+def _read(step: Execution) -> tuple[list[Any], Any] | None:
+    """Read the matches of a step and where it ended; None when its output was cut before that."""
+    try:
+        *matches, end = [json.loads(line) for line in step.stdout.split("\n")]
+    except ValueError:
+        return None
+    return (matches, end) if "next_offset" in end else None
+
+
 def _is_same(documents: Documents, document: OpenDocument) -> bool:
     """Whether the file's path still leads to it, and it is what it was."""
     try:
@@ -228,10 +241,13 @@ async def _tell_failed(app: Services, step: Execution, channel: Channel) -> None
     kind = "TIMEOUT" if step.status == "timeout" else "SEARCH_FAILED"
     if step.blocked is not None:
         count_block(app, step.blocked)
-    if step.status == "timeout":
-        app.metrics.sandbox_timeouts.labels("scan").inc()
-        app.metrics.errors.labels("timeout", "sandbox").inc()
     await channel.send("error", {"message": step.error, "type": kind})
+
+
+async def _tell_too_little_room(app: Services, channel: Channel) -> None:
+    limit = app.settings.max_output_size
+    message = f"what was found does not fit into the limit of output, {limit} bytes"
+    await channel.send("error", {"message": message, "type": "SEARCH_FAILED"})
 
 
 class Progress:

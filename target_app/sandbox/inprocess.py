@@ -8,7 +8,7 @@ from target_app.sandbox.confine import IsolationLevel
 from target_app.sandbox.output import Limits
 from target_app.sandbox.paths import DataRoot
 from target_app.sandbox.result import Command, Execution
-from target_app.sandbox.run import run_command, timed_out
+from target_app.sandbox.run import not_run, run_command, timed_out
 
 _WALKING = frozenset({"find", "grep", "tree"})
 
@@ -38,7 +38,8 @@ class InProcess:
             async with asyncio.timeout(self._limits.timeout_seconds):
                 await self._walking.acquire()
         except TimeoutError:
-            return timed_out(f"waited {self._limits.timeout_seconds:g} s for other searches")
+            reason = f"waited {self._limits.timeout_seconds:g} s for other searches"
+            return not_run(timed_out(reason))
         try:
             return await self._run(command)
         finally:

@@ -73,6 +73,11 @@ class Opened:
     status: os.stat_result | None
 
     @property
+    def stamp(self) -> str:
+        """What was found at the path, as `stamp` writes it, or "absent"."""
+        return "absent" if self.status is None else stamp(self.status)
+
+    @property
     def is_directory(self) -> bool:
         """Whether a folder was found at the path."""
         return self.status is not None and stat.S_ISDIR(self.status.st_mode)
@@ -85,6 +90,14 @@ class Opened:
         """Close the descriptor."""
         if self.fd is not None:
             os.close(self.fd)
+
+
+def stamp(status: os.stat_result) -> str:
+    """Write down what tells two versions of one file or folder apart, without its name."""
+    return (
+        f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_size}"
+        f".{status.st_ino}.{status.st_mode}"
+    )
 
 
 class _Anchor:

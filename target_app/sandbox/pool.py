@@ -25,7 +25,7 @@ from target_app.sandbox.output import Limits
 from target_app.sandbox.paths import DataRoot
 from target_app.sandbox.process import Answer, Link, WorkerDiedError, kill, spawn
 from target_app.sandbox.result import BLOCKS, STATUSES, Command, Execution
-from target_app.sandbox.run import failed, timed_out
+from target_app.sandbox.run import FAULT_CHARACTERS, failed, not_run, timed_out
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,14 @@ class _Slot:
     worker: _Worker | None = None
     filling: asyncio.Task[None] | None = None
     was_filled: bool = False
+
+
+@dataclass(slots=True)
+class _Question:
+    """What a worker is asked. `begun` is when one was, None before; by `time.perf_counter`."""
+
+    header: Header
+    begun: float | None = None
 
 
 class WorkerPool:
@@ -126,24 +134,35 @@ class WorkerPool:
 
     async def run(self, command: Command) -> Execution:
         """Run a command in a worker that is free; whatever goes wrong is in the execution."""
-        start = time.perf_counter()
-        question = {"name": command.name, "path": command.path, "options": dict(command.options)}
+        question = _Question(
+            {"name": command.name, "path": command.path, "options": dict(command.options)}
+        )
         try:
-            return _execution(*await self._exchange(question))
+            execution = _execution(*await self._exchange(question))
         except TimeoutError:
-            execution = timed_out(f"stopped after {self._limits.timeout_seconds:g} s")
+            waited = f"{self._limits.timeout_seconds:g} s"
+            if question.begun is None:
+                return not_run(timed_out(f"waited {waited} for a sandbox process"))
+            execution = timed_out(f"stopped after {waited}")
         except WorkerStartError as error:
-            execution = failed(str(error))
+            return not_run(failed(str(error)))
         except WorkerDiedError:
             execution = failed("the sandbox process died")
-        return dataclasses.replace(execution, seconds=time.perf_counter() - start)
+        else:
+            if execution.fault:
+                told = _quoted(execution.fault)
+                _log.error("the command %s failed in a sandbox process:\n%s", command.name, told)
+            return execution
+        if question.begun is None:
+            return not_run(execution)
+        return dataclasses.replace(execution, seconds=time.perf_counter() - question.begun)
 
     async def ready(self) -> bool:
         """Whether a command would be run now or, when all workers are busy, later."""
         if self._free.empty():
             return any(slot.worker and slot.worker.link.is_open for slot in self._slots)
         try:
-            await self._exchange({"ping": True})
+            await self._exchange(_Question({"ping": True}))
         except (TimeoutError, WorkerStartError, WorkerDiedError):
             return False
         return True
@@ -158,7 +177,7 @@ class WorkerPool:
             await asyncio.wait(self._background)
         self._starter.shutdown()
 
-    async def _exchange(self, question: Header) -> Answer:
+    async def _exchange(self, question: _Question) -> Answer:
         """
         Ask a worker as soon as one is free.
 
@@ -182,14 +201,16 @@ class WorkerPool:
         self._free.put_nowait(slot)
         return answer
 
-    async def _ask(self, slot: _Slot, question: Header) -> Answer:
+    async def _ask(self, slot: _Slot, question: _Question) -> Answer:
+        question.begun = None
         if slot.worker is None or not slot.worker.link.is_open:
             self._discard(slot)
             await asyncio.shield(self._fill(slot))
         if slot.worker is None:
             raise WorkerDiedError
+        question.begun = time.perf_counter()
         async with asyncio.timeout(self._limits.timeout_seconds + GRACE_SECONDS):
-            return await slot.worker.link.ask(question)
+            return await slot.worker.link.ask(question.header)
 
     async def _settle(self, slot: _Slot) -> None:
         """Give back the place of a caller who left, once its worker owes no answer any more."""
@@ -294,7 +315,18 @@ def _execution(header: Header, payload: bytes) -> Execution:
         and isinstance(execution.return_code, int)
         and isinstance(execution.lasting, bool)
         and isinstance(execution.seconds, float)
+        and execution.seconds >= 0
+        and isinstance(execution.opened, str)
+        and isinstance(execution.fault, str)
+        and execution.ran is True
     )
     if not is_one:
         raise WorkerDiedError
     return execution
+
+
+def _quoted(fault: str) -> str:
+    """Make what a worker says fit for the log: no line of it can be taken for another's."""
+    lines = fault[:FAULT_CHARACTERS].strip().split("\n")
+    shown = ("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+    return "\n".join(f"| {line}" for line in shown)

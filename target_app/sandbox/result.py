@@ -55,7 +55,10 @@ class Execution:
     `stdout` is what it wrote and `note` what is to be said beside it, such as that the output was
     cut. `error` is the reason of a failure, for the LLM to read, and None on success. Finding
     nothing is a success with `return_code` 1; a timeout has 124. Only a `lasting` execution says
-    the same until the files change. `seconds` is how long the command took.
+    the same until the files change. `seconds` is how long the command took. `opened` is
+    `Opened.stamp` of what it read, "" when nothing was opened. `ran` is False when it was never
+    begun, because there was no place for it. `fault` says where a fault of the program itself
+    happened; it is for the log only.
     """
 
     status: Status
@@ -66,3 +69,6 @@ class Execution:
     blocked: Block | None = None
     lasting: bool = True
     seconds: float = 0.0
+    opened: str = ""
+    ran: bool = True
+    fault: str = ""

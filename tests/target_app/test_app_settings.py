@@ -64,6 +64,28 @@ def test_origins_are_separated_by_commas_and_none_is_the_default(
     assert load_settings().cors_allowed_origins == ("https://a.test", "https://b.test")
 
 
+def test_names_of_the_app_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
+    assert load_settings().allowed_hosts == ()
+
+    environment.setenv("ALLOWED_HOSTS", "docs.example, Docs.Internal")
+
+    assert load_settings().allowed_hosts == ("docs.example", "docs.internal")
+
+
+@pytest.mark.parametrize("name", ["https://docs.example", "docs.example:8000"])
+def test_a_name_that_no_request_could_have_is_refused(
+    environment: pytest.MonkeyPatch, name: str
+) -> None:
+    environment.setenv("ALLOWED_HOSTS", name)
+
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+
+    assert str(refused.value) == (
+        f"ALLOWED_HOSTS: names without scheme and port are wanted; got {name!r}"
+    )
+
+
 @pytest.mark.parametrize("name", ["LANGFUSE_HOST", "LANGFUSE_BASE_URL"])
 def test_langfuse_is_found_under_either_name(environment: pytest.MonkeyPatch, name: str) -> None:
     environment.setenv(name, "http://langfuse.test")
@@ -128,6 +150,12 @@ def test_langfuse_is_found_under_either_name(environment: pytest.MonkeyPatch, na
             "documents/.cache",
             "CACHE_DIRECTORY: must not be in the folder of documents, DATA_ROOT_PATH",
             id="a cache among the documents",
+        ),
+        pytest.param(
+            "API_TOKEN",
+            "",
+            "API_TOKEN: is empty; leave it out to run without a token",
+            id="a token that was not mounted",
         ),
         pytest.param(
             "REQUIRE_ISOLATION",

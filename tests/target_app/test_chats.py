@@ -220,3 +220,12 @@ async def test_sessions_are_bounded_by_the_settings(start: Start) -> None:
         sessions = await app.series("active_sessions")
 
     assert sessions == {"active_sessions_total": 2.0}
+
+
+async def test_a_failure_of_the_llm_is_in_the_log(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with start(REFUSED) as app:
+        await app.ask()
+
+    assert "a chat failed: status 401; is the key right?" in caplog.messages

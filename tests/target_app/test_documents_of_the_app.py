@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -24,10 +26,12 @@ from target_app.documents import (
     DocumentInfo,
     Documents,
     DocumentTooLargeError,
+    FolderBusyError,
     NoSuchDocumentError,
     NotADocumentError,
     NotTextError,
     StorageFullError,
+    place_in,
 )
 from target_app.sandbox.paths import DataRoot, PathBlockedError, PathRefusedError
 
@@ -350,10 +354,76 @@ def test_a_draft_whose_place_was_taken_meanwhile_does_not_take_it(
     with kept.draft("notes.md") as draft:
         (documents / "notes.md").write_text("first")
         with pytest.raises(DocumentExistsError, match=r"notes\.md: is there already"):
-            draft.create()
+            draft.place()
 
     assert (documents / "notes.md").read_text() == "first"
     assert not [name for name in everything(documents) if "unfinished" in name]
+
+
+def test_a_draft_takes_the_place_of_the_version_it_was_begun_for(
+    kept: Documents, documents: Path
+) -> None:
+    version = kept.read("readme.md")[1].version
+    with kept.redraft("readme.md", version.__eq__) as draft:
+        draft.write(b"mine")
+        kept.replace("readme.md", b"theirs")
+        with pytest.raises(DocumentChangedError):
+            draft.place()
+    with kept.redraft("readme.md") as draft:
+        draft.write(b"mine")
+        assert kept.read("readme.md")[0] == "theirs"
+        saved = draft.place()
+
+    assert kept.read("readme.md") == ("mine", saved)
+    assert not [name for name in everything(documents) if "unfinished" in name]
+
+
+def test_a_folder_that_another_program_keeps_locked_is_not_waited_for_without_end(
+    kept: Documents, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.0)
+    before = everything(documents)
+    other = os.open(documents, os.O_RDONLY)
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        for change in (lambda: kept.replace("readme.md", b"x"), lambda: kept.delete("readme.md")):
+            with pytest.raises(FolderBusyError, match="another program keeps the folder locked"):
+                change()
+        assert everything(documents) == before
+        # What only adds needs no lock.
+        kept.create("new.md", b"x")
+    finally:
+        os.close(other)
+
+    assert kept.replace("readme.md", b"x").info.size == 1
+
+
+def test_a_writer_waits_for_another_one(
+    kept: Documents, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = os.open(documents, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        os.close(other)
+
+    monkeypatch.setattr(time, "sleep", wait)
+
+    assert kept.replace("readme.md", b"x").info.size == 1
+    assert len(waited) == 1
+
+
+def test_documents_are_written_where_a_file_system_has_no_locks(
+    kept: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    assert kept.replace("readme.md", b"x").info.size == 1
 
 
 # Refusals, for everything that can be done
@@ -440,6 +510,8 @@ def test_a_document_cannot_be_put_into_another(kept: Documents) -> None:
         pytest.param("n" * 256, id="too long"),
         pytest.param("n" * 256 + "/x", id="a folder too long"),
         pytest.param(".unfinished-mine", id="a name of unfinished documents"),
+        pytest.param(".unfinished-x/secret.md", id="in a folder of such a name"),
+        pytest.param("teams/.unfinished-x/deep/secret.md", id="deep in such a folder"),
     ],
 )
 def test_a_name_no_document_can_have(kept: Documents, documents: Path, path: str) -> None:
@@ -465,7 +537,7 @@ def test_the_name_of_an_uploaded_file_leads_nowhere(
     kept: Documents, filename: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        kept.draft_in("teams", filename)
+        kept.draft(place_in("teams", filename))
 
 
 def test_too_large_a_document_is_refused_before_anything_is_made(

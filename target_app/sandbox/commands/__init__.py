@@ -16,7 +16,10 @@ from target_app.sandbox.commands.searching import grep, scan
 from target_app.sandbox.commands.smart_read import smart_read
 from target_app.sandbox.output import Limits, Output
 
-__all__ = ["COMMANDS", "SEARCHES", "Limits", "Output"]
+__all__ = ["COMMANDS", "COMMANDS_VERSION", "SEARCHES", "Limits", "Output"]
+
+COMMANDS_VERSION = 1
+"""To be raised when a command says something else of the same files: answers are kept on disk."""
 
 COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
     {

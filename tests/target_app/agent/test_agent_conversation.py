@@ -10,6 +10,7 @@ from target_app.agent.conversation import (
     CONVERSATION_CHARACTERS,
     LEFT_OUT,
     MAX_CALLS,
+    MOST_CALLS,
     TURN_CHARACTERS,
     Conversation,
     take_calls,
@@ -202,3 +203,13 @@ def test_what_was_asked_before_stays_what_it_was() -> None:
     assert len(before) == 2
     assert before[1]["content"] == "x" * 20_000
     assert conversation.messages()[1]["content"] == LEFT_OUT
+
+
+def test_calls_far_too_many_are_dropped() -> None:
+    assert len(take_calls([ToolCall("", "ls", "{}")] * 10_000, set())) == MOST_CALLS
+
+
+def test_half_a_character_is_replaced() -> None:
+    assert take_calls([ToolCall("\ud800", "ls\ud800", '"\ud800"')], set()) == (
+        ToolCall("?", "ls?", '"?"'),
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +334,82 @@ async def test_a_stream_that_ends_early_is_no_answer(
         await ask(settings(tmp_path), stream=True)
 
     assert failed.value.kind == "broken_answer"
+
+
+class Clock:
+    """The clock of the event loop, which a test can put forward."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self._ahead_seconds = 0.0
+        real = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real() + self._ahead_seconds)
+
+    async def pass_by(self, seconds: float) -> None:
+        """Put it forward, and let happen what is due then."""
+        self._ahead_seconds += seconds
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+MINUTE = dataclasses.replace(PROMPT, timeout_seconds=60.0)
+
+WORDS = [chunk({"content": word}) for word in ("a", "b", "c")] + [chunk({}, "stop")]
+
+
+async def test_a_slow_listener_is_no_slow_llm(
+    tmp_path: Path, httpx2_mock: respx.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    httpx2_mock.post(OPENAI).mock(return_value=sse(*WORDS))
+    clock = Clock(monkeypatch)
+    chosen = settings(tmp_path)
+
+    async def dawdle(_: str) -> None:
+        await clock.pass_by(100)
+
+    async with make_client(chosen) as client:
+        reply = await OpenAILLM(client, chosen.model).call(MINUTE, dawdle)
+
+    assert reply.content == "abc"
+
+
+async def test_the_pieces_of_an_answer_share_the_time_of_the_call(
+    tmp_path: Path, httpx2_mock: respx.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    chosen = settings(tmp_path)
+    heard: list[str] = []
+
+    async def slow_pieces() -> AsyncIterator[bytes]:
+        for part in WORDS:
+            await clock.pass_by(25)
+            yield f"data: {json.dumps(part)}\n\n".encode()
+
+    async def on_token(text: str) -> None:
+        heard.append(text)
+
+    httpx2_mock.post(OPENAI).mock(
+        return_value=httpx.Response(
+            200, content=slow_pieces(), headers={"content-type": "text/event-stream"}
+        )
+    )
+    async with make_client(chosen) as client:
+        with pytest.raises(LLMError) as failed:
+            await OpenAILLM(client, chosen.model).call(MINUTE, on_token)
+
+    assert (failed.value.kind, heard) == ("timeout", ["a", "b"])
+
+
+@pytest.mark.parametrize("error", [TimeoutError, ValueError], ids=["timeout", "a bad value"])
+async def test_what_fails_in_the_listener_is_not_the_llms(
+    tmp_path: Path, httpx2_mock: respx.Router, error: type[Exception]
+) -> None:
+    httpx2_mock.post(OPENAI).mock(return_value=sse(*WORDS))
+    chosen = settings(tmp_path)
+
+    async def fail(_: str) -> None:
+        raise error
+
+    async with make_client(chosen) as client:
+        with pytest.raises(error):
+            await OpenAILLM(client, chosen.model).call(PROMPT, fail)

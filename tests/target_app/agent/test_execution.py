@@ -17,6 +17,7 @@ from target_app.agent.tools import CACHE_TYPES
 from target_app.cache.memory import Memory
 from target_app.cache.results import ResultCache
 from target_app.cache.tree import TreeStates
+from target_app.sandbox.commands import COMMANDS_VERSION
 from target_app.sandbox.inprocess import InProcess
 from target_app.sandbox.output import Limits
 from target_app.sandbox.paths import DataRoot
@@ -53,6 +54,7 @@ class Runner:
             for name in CACHE_TYPES
         }
         self.commands: list[Command] = []
+        self.before: Callable[[], object] | None = None
         self.after: Callable[[], Awaitable[None]] | None = None
         data_root = DataRoot(root)
         self._sandbox = InProcess(data_root, limits)
@@ -62,12 +64,14 @@ class Runner:
             self,
             self.caches,
             self.trees,
-            timeout_seconds=limits.timeout_seconds,
+            limits=limits,
             **more,
         )
 
     async def run(self, command: Command) -> Execution:
         self.commands.append(command)
+        if self.before is not None:
+            self.before()
         execution = await self._sandbox.run(command)
         if self.after is not None:
             await self.after()
@@ -216,6 +220,84 @@ async def test_what_changes_while_it_is_read_is_not_remembered(
     assert len(run.caches["content"]) + len(run.caches["search"]) == 0
 
 
+def swap(documents: Path) -> None:
+    """Have the folder of the teams and the one of the plans change places."""
+    (documents / "teams").rename(documents / "aside")
+    (documents / "plans").rename(documents / "teams")
+    (documents / "aside").rename(documents / "plans")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        pytest.param("cat", {"path": "teams/old/x.txt"}, id="a file"),
+        pytest.param("grep", {"pattern": "of", "path": "teams/old"}, id="a folder with all in it"),
+        pytest.param("ls", {"path": "teams/old"}, id="a listing"),
+    ],
+)
+@pytest.mark.parametrize("watched", [True, False], ids=["watched", "walked"])
+async def test_what_was_read_elsewhere_is_not_remembered(
+    documents: Path, runner: Make, name: str, arguments: dict[str, Any], *, watched: bool
+) -> None:
+    for folder in ("teams", "plans"):
+        (documents / folder / "old").mkdir(parents=True)
+        (documents / folder / "old" / "x.txt").write_text(f"of the {folder}\n")
+    (documents / "plans" / "old" / "of plans.txt").touch()
+
+    async def swap_back() -> None:
+        swap(documents)
+
+    run = runner(trees={"inotify": watched})
+    # Each look finds the folders in their places: only the command itself sees the others.
+    run.before, run.after = lambda: swap(documents), swap_back
+    misled = await run(name, **arguments)
+    run.before = run.after = None
+    right = await run(name, **arguments)
+
+    assert "plans" in misled.result.stdout
+    assert right.cache_hit is False
+    assert "plans" not in right.result.stdout
+
+
+async def test_a_file_that_was_there_only_for_the_command_is_not_remembered(
+    documents: Path, runner: Make
+) -> None:
+    async def remove() -> None:
+        (documents / "draft.md").unlink()
+
+    run = runner()
+    run.before, run.after = lambda: (documents / "draft.md").write_text("once\n"), remove
+    seen = await run("cat", path="draft.md")
+    run.before = run.after = None
+    gone = await run("cat", path="draft.md")
+
+    assert seen.result.stdout == "once"
+    assert (gone.cache_hit, gone.result.error) == (False, "draft.md: no such file or folder")
+
+
+async def test_what_was_answered_under_other_limits_is_no_answer(runner: Make) -> None:
+    before, restarted = runner(limits=Limits(7, 1000, 30)), runner()
+    restarted.runner._caches = before.caches
+    cut = await before("cat", path="readme.md")
+
+    whole = await restarted("cat", path="readme.md")
+
+    assert (cut.result.stdout, whole.result.stdout) == ("alpha\nb", "alpha\nbeta\ngamma")
+    assert (whole.cache_hit, (await restarted("cat", path="readme.md")).cache_hit) == (False, True)
+
+
+async def test_what_other_commands_answered_is_no_answer(
+    runner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = runner()
+    await before("cat", path="readme.md")
+    monkeypatch.setattr("target_app.agent.execution.COMMANDS_VERSION", COMMANDS_VERSION + 1)
+    released = runner()
+    released.runner._caches = before.caches
+
+    assert (await released("cat", path="readme.md")).cache_hit is False
+
+
 async def test_files_that_changed_just_now_are_not_remembered(
     documents: Path, runner: Make
 ) -> None:
@@ -229,6 +311,8 @@ async def test_files_that_changed_just_now_are_not_remembered(
 
 async def test_calls_at_the_same_time_run_one_command(runner: Make) -> None:
     run = runner()
+    # Known already: looking takes some so long that the command is over when they ask.
+    run.trees.take(".", deep=True)
 
     results = await asyncio.gather(*(run("grep", pattern="alpha") for _ in range(5)))
 

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from target_app.agent.llm import LLMError, OnToken
-from target_app.agent.loop import RunTurn, run_loop
+from target_app.agent.loop import (
+    KEPT_CHARACTERS,
+    LEAST_KEPT_CHARACTERS,
+    RunTurn,
+    run_loop,
+)
 from target_app.agent.messages import (
     Ending,
     Event,
@@ -182,6 +187,65 @@ async def test_an_answer_at_the_limit_is_short_whatever_was_found() -> None:
 
     assert outcome.answer.count("\n- ls: line line") == 5
     assert len(outcome.answer) < 2000
+
+
+MUCH = "x" * 1024 * 1024
+
+
+async def read_much(calls: Sequence[ToolCall], finished: Finished) -> tuple[ToolResult, ...]:
+    """Answer a megabyte to each call."""
+    return tuple(succeeded(call, MUCH) for call in calls)
+
+
+async def test_what_is_kept_of_a_chat_is_bounded() -> None:
+    outcome, _ = await run(Script([(LS,) * 32] * 9 + ["done"]), run_turn=read_much)
+
+    results = [result.result for result in outcome.tool_results]
+    assert [len(result.stdout) for result in results] == (
+        [1024 * 1024] * 4 + [LEAST_KEPT_CHARACTERS] * (9 * 32 - 4)
+    )
+    assert {result.stderr for result in results[:4]} == {""}
+    assert {result.stderr for result in results[4:]} == {
+        f"output cut from 1048576 characters: the results of a chat may come to {KEPT_CHARACTERS}"
+    }
+    assert {result.success for result in results} == {True}
+
+
+async def test_a_note_is_kept_when_its_output_is_cut() -> None:
+    async def read(calls: Sequence[ToolCall], finished: Finished) -> tuple[ToolResult, ...]:
+        noted = CommandResult(True, "x" * (KEPT_CHARACTERS + 1), "lines cut", 0, "cat")
+        return tuple(ToolResult(call, noted, "success") for call in calls)
+
+    outcome, _ = await run(Script([(CAT,), "done"]), run_turn=read)
+
+    (result,) = (result.result for result in outcome.tool_results)
+    assert len(result.stdout) == KEPT_CHARACTERS
+    assert result.stderr.startswith("lines cut; output cut from 4194305 characters: ")
+
+
+async def test_the_llm_and_the_listener_hear_as_much_of_a_late_result_as_of_an_early_one() -> None:
+    async def read(calls: Sequence[ToolCall], finished: Finished) -> tuple[ToolResult, ...]:
+        results = await read_much(calls, finished)
+        for result in results:
+            await finished(result)
+        return results
+
+    llm = Script([(LS,)] * 9 + ["done"])
+
+    _, events = await run(llm, run_turn=read)
+
+    told = {m["content"] for m in llm.prompts[-1].messages if m["role"] == "tool"}
+    heard = [len(e.result.result.stdout) for e in events if isinstance(e, ToolFinished)]
+    assert len(told) == 1
+    assert heard == [1024 * 1024] * 9
+
+
+async def test_an_answer_at_the_limit_shows_what_was_found_after_the_bound() -> None:
+    turns: list[tuple[ToolCall, ...]] = [(LS,) * 32, (CAT,)]
+
+    outcome, _ = await run(Script(turns), limit=2, run_turn=read_much)
+
+    assert outcome.answer.endswith(f"- cat: {'x' * 300}...")
 
 
 async def test_calls_with_the_same_id_each_get_their_own_result() -> None:

@@ -94,6 +94,22 @@ async def test_turns_of_different_chats_share_one_bound() -> None:
     assert running.most == 3
 
 
+async def test_other_work_shares_the_bound_of_the_calls() -> None:
+    running = Running()
+    orchestrator = Orchestrator(3)
+
+    async def work() -> str:
+        await running(CALLS[0])
+        return "done"
+
+    *_, said = await asyncio.gather(
+        orchestrator.run_turn(CALLS, running, ignore, forget),
+        *(orchestrator.run_beside(work) for _ in range(4)),
+    )
+
+    assert (running.most, len(running.order), said) == (3, 8, "done")
+
+
 async def test_without_parallel_execution_calls_run_one_after_the_other() -> None:
     running = Running()
     orchestrator = Orchestrator(4, parallel=False)

@@ -13,7 +13,7 @@ import pytest
 
 from target_app.cache import database
 from target_app.cache import disk as disk_module
-from target_app.cache.database import FILE_NAME
+from target_app.cache.database import FILE_NAME, SCHEMA_VERSION
 from target_app.cache.disk import RETRY_SECONDS, Disk, DiskError, Shelf
 from target_app.cache.rows import ROW_OVERHEAD_BYTES, Row
 from target_app.cache.state import State
@@ -261,12 +261,6 @@ def spoil_the_middle(file: Path) -> None:
         opened.write(b"\xa5" * (size - 4096))
 
 
-def be_of_another_program(file: Path) -> None:
-    file.unlink()
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        connection.execute("CREATE TABLE results (name TEXT)")
-
-
 def be_of_another_version(file: Path) -> None:
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -281,7 +275,6 @@ DAMAGES = [
     truncate,
     fill_with_garbage,
     spoil_the_middle,
-    be_of_another_program,
     be_of_another_version,
     lose_a_table,
 ]
@@ -314,6 +307,38 @@ def answer_or_error(shelf: Shelf, question: str) -> bytes | None:
     with contextlib.suppress(DiskError):
         return kept(shelf, question)
     return None
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        pytest.param("CREATE TABLE results (name TEXT)", id="with a name of ours"),
+        pytest.param("PRAGMA application_id = 42", id="with a number and nothing else"),
+    ],
+)
+def test_a_database_of_another_program_is_left_alone(
+    place: Place, caplog: pytest.LogCaptureFixture, setup: str
+) -> None:
+    place.folder.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(place.file)) as connection:
+        connection.execute(setup)
+    theirs = place.file.read_bytes()
+    disk, shelf = place.shelf()
+
+    for _ in range(2):
+        put(shelf, "q")
+        disk.flush()
+        place.clock.seconds += RETRY_SECONDS
+
+    assert (kept(shelf, "q"), disk.is_usable, place.heard.sets) == (None, False, {"error": 2})
+    assert place.file.read_bytes() == theirs
+    assert caplog.messages == [
+        f"going on without the cache on disk: {FILE_NAME} is a database of another program"
+    ]
+
+
+def test_releases_that_keep_results_in_different_ways_do_not_share_a_file() -> None:
+    assert str(SCHEMA_VERSION) in FILE_NAME
 
 
 @pytest.mark.parametrize("damage", [truncate, fill_with_garbage, spoil_the_middle])

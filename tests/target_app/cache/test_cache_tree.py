@@ -14,10 +14,11 @@ from typing import Protocol
 
 import pytest
 
+from target_app.cache import tree
 from target_app.cache.folders import DEEPEST
-from target_app.cache.inotify import Inotify
+from target_app.cache.inotify import Event, Inotify
 from target_app.cache.state import Change, State
-from target_app.cache.tree import TreeStates
+from target_app.cache.tree import HEARD_AT_ONCE_BYTES, TreeStates
 from target_app.sandbox.paths import DataRoot
 
 NOBODY = 65534
@@ -447,6 +448,62 @@ def test_when_reports_are_lost_everything_is_looked_at_again(
     assert states.peek(".", deep=True) is None
     assert before.change_to(state(states)) is Change.FILE
     assert states.exact
+
+
+def test_a_peek_leaves_it_to_a_thread_to_hear_much(documents: Path, watch: Watch) -> None:
+    (documents / "plans").mkdir()
+    states = watch(documents)
+    state(states)
+    plans = state(states, "plans")
+    write_busily(documents / "teams", HEARD_AT_ONCE_BYTES)
+
+    assert [states.peek("plans", deep=True) for _ in range(2)] == [None, None]
+    assert state(states, "plans") == states.peek("plans", deep=True) == plans
+
+
+def write_busily(folder: Path, size_bytes: int) -> None:
+    """Make changes whose reports take at least so many bytes."""
+    for number in range(size_bytes // 32 + 1):
+        # By turns: the same thing reported twice running is reported once.
+        (folder / ("red.txt", "blue.txt")[number % 2]).chmod(0o640)
+
+
+def test_a_look_does_not_wait_for_a_writer_to_stop(
+    documents: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = watch(documents)
+    before = state(states)
+    read = Inotify.read
+    reads = 0
+
+    def read_and_write(self: Inotify, size_bytes: int) -> list[Event]:
+        nonlocal reads
+        reads += 1
+        events = read(self, size_bytes)
+        (documents / "teams/blue.txt").write_text(f"write number {reads}")
+        return events
+
+    monkeypatch.setattr(Inotify, "read", read_and_write)
+    (documents / "readme.md").write_text("other")
+
+    assert before.change_to(state(states)) is Change.FILE
+    assert reads == 1
+
+
+def test_more_reports_than_are_worth_hearing_count_as_lost(
+    documents: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = watch(documents)
+    before = state(states)
+    monkeypatch.setattr(tree, "QUEUED_BYTES", HEARD_AT_ONCE_BYTES)
+    monkeypatch.setattr(Inotify, "read", lambda *_: pytest.fail("all of it is heard"))
+    write_busily(documents / "teams", HEARD_AT_ONCE_BYTES)
+    (documents / "readme.md").write_text("other")
+
+    now = state(states)
+
+    assert before.change_to(now) is Change.FILE
+    assert (states.exact, states.peek(".", deep=True)) == (True, now)
 
 
 @contextlib.contextmanager

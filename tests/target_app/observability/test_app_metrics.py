@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from target_app.agent.messages import Usage
 from target_app.observability.metrics import Metrics
+from target_app.sandbox.commands import COMMANDS
 
 HISTOGRAM_EDGES = {
     "http_request_duration_seconds": {0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30},
@@ -68,19 +69,37 @@ def test_durations_that_are_promised_have_an_edge_at_the_promise_and_at_the_oper
         pytest.param("sequential_tool_executions", 1, id="sequential"),
         pytest.param("cache_operations", 18, id="three operations, two caches, three results"),
         pytest.param("cache_invalidations", 8, id="two caches, four reasons"),
-        pytest.param("sandbox_executions", 30, id="ten commands, three statuses"),
-        pytest.param("sandbox_timeouts", 10, id="ten commands"),
+        pytest.param("sandbox_executions", 33, id="eleven commands, three statuses"),
+        pytest.param("sandbox_timeouts", 11, id="eleven commands"),
         pytest.param("cache_misses", 10, id="two caches, five reasons"),
         pytest.param("cache_evictions", 4, id="two caches, two tiers"),
         pytest.param("sandbox_worker_restarts", 1, id="processes replaced"),
         pytest.param("sandbox_security_blocks", 3, id="three rules"),
-        pytest.param("errors", 12, id="known errors"),
+        pytest.param("errors", 14, id="known errors"),
     ],
 )
 def test_what_has_not_happened_is_zero_and_not_absent(name: str, children: int) -> None:
     totals = [value for sample, _, value in series(Metrics())[name] if sample == f"{name}_total"]
 
     assert totals == [0.0] * children
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sandbox_execution_duration_seconds",
+        "sandbox_wait_seconds",
+        "sandbox_output_size_bytes",
+    ],
+)
+def test_every_command_of_the_sandbox_has_its_histograms(name: str) -> None:
+    counts = {
+        labels["command"]: value
+        for sample, labels, value in series(Metrics())[name]
+        if sample == f"{name}_count"
+    }
+
+    assert counts == dict.fromkeys(COMMANDS, 0.0)
 
 
 def test_gauges_and_info_keep_their_names() -> None:

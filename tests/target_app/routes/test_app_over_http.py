@@ -133,7 +133,7 @@ def test_a_chat_whose_client_hangs_up_is_given_up(served: Served) -> None:
     body = json.dumps({"message": WAIT}).encode()
     with socket.create_connection(served.address) as connection:
         connection.sendall(
-            b"POST /api/chat HTTP/1.1\r\nHost: app\r\nContent-Type: application/json\r\n"
+            b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
         )
         assert served.llm.asked.wait(10)
@@ -167,7 +167,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(
     before = sorted(served.root.rglob("*"))
     with socket.create_connection(served.address) as connection:
         connection.sendall(
-            b"POST /api/documents/upload HTTP/1.1\r\nHost: app\r\nContent-Length: 100000\r\n"
+            b"POST /api/documents/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
             b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="half"\r\n\r\n'
             b"half a sen"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -182,6 +184,30 @@ async def test_an_upload_does_not_replace_what_is_there(start: Start, documents:
 
     assert (answer.status_code, answer.json()["error"]) == (409, "ALREADY_EXISTS")
     assert (documents / "readme.md").read_text() == "alpha\nbeta\ngamma\n"
+
+
+async def test_an_upload_replaces_a_document_when_it_is_to(start: Start, documents: Path) -> None:
+    async with start() as app:
+        tag = (await app.client.get(f"{API}/readme.md")).headers["etag"]
+        over = {"replace": True}
+        stale = await app.client.post(
+            f"{API}/upload",
+            params=over,
+            headers={"if-match": '"other"'},
+            **form(b"x", "readme.md"),
+        )
+        missing = await app.client.post(f"{API}/upload", params=over, **form(b"x", "new.md"))
+        assert (documents / "readme.md").read_text() == "alpha\nbeta\ngamma\n"
+        done = await app.client.post(
+            f"{API}/upload", params=over, headers={"if-match": tag}, **form(b"x", "readme.md")
+        )
+        read = await app.client.get(f"{API}/readme.md")
+
+    assert (stale.status_code, stale.json()["error"]) == (412, "PRECONDITION_FAILED")
+    assert (missing.status_code, missing.json()["error"]) == (404, "NOT_FOUND")
+    assert (done.status_code, done.json()["size"]) == (200, 1)
+    assert (read.json()["content"], read.headers["etag"]) == ("x", done.headers["etag"])
+    assert names_in(documents) == ["readme.md", "teams"]
 
 
 async def test_an_upload_above_the_limit_is_refused_while_it_is_read(
@@ -410,6 +436,9 @@ async def test_every_route_refuses_the_same_paths(
             {"path": "readme.md/x", "content": ""}, 409, "ALREADY_EXISTS", id="in a file"
         ),
         pytest.param({"path": "a\nb", "content": ""}, 400, "BAD_NAME", id="a line break"),
+        pytest.param(
+            {"path": ".unfinished-x/secret.md", "content": ""}, 400, "BAD_NAME", id="out of sight"
+        ),
         pytest.param({"path": "x", "content": "c" * 101}, 413, "FILE_TOO_LARGE", id="too large"),
         pytest.param({"path": "x"}, 422, "VALIDATION_ERROR", id="no content"),
         pytest.param({"path": "x", "content": 1}, 422, "VALIDATION_ERROR", id="a number"),
@@ -450,8 +479,9 @@ async def test_a_body_far_above_the_limit_is_refused_while_it_is_read(start: Sta
             sent += 10_000
             yield b"x" * 10_000
 
-    async with start(max_file_size=100_000) as app:
-        for path in (f"{API}/readme.md", "/api/chat"):
+    limits = {f"{API}/readme.md": 262_144, f"{API}/upload": 262_144, "/api/chat": 65_536}
+    async with start() as app:
+        for path, limit in limits.items():
             sent = 0
             answer = await app.client.request(
                 "PUT" if path.startswith(API) else "POST",
@@ -459,7 +489,6 @@ async def test_a_body_far_above_the_limit_is_refused_while_it_is_read(start: Sta
                 content=endless(),
                 headers={"content-type": "application/json"},
             )
-            limit = 265_536 if path.startswith(API) else 65_536
             assert (answer.status_code, answer.json()) == (
                 413,
                 {
@@ -469,6 +498,19 @@ async def test_a_body_far_above_the_limit_is_refused_while_it_is_read(start: Sta
                 },
             )
             assert limit < sent <= limit + 10_000
+
+
+async def test_small_documents_have_small_bodies(start: Start) -> None:
+    async with start(max_file_size=1000) as app:
+        fits = await app.client.put(
+            f"{API}/readme.md", json={"content": "x", "more": "y" * 67_000}
+        )
+        larger = await app.client.put(
+            f"{API}/readme.md", json={"content": "x", "more": "y" * 68_000}
+        )
+
+    assert (fits.status_code, larger.status_code) == (200, 413)
+    assert larger.json()["message"] == "the body is larger than 67536 bytes"
 
 
 async def test_a_body_that_is_said_to_be_too_large_is_not_read(start: Start) -> None:
@@ -492,6 +534,21 @@ async def test_a_body_that_is_said_to_be_too_large_is_not_read(start: Start) -> 
         await asyncio.wait_for(app.app(scope, receive, send), 10)
 
         assert status[0] == 413
+
+
+async def test_documents_that_are_locked_are_said_to_be(
+    start: Start, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("target_app.documents.LOCK_SECONDS", 0.0)
+    other = os.open(documents, os.O_RDONLY)
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        async with start() as app:
+            answer = await app.client.delete(f"{API}/readme.md")
+    finally:
+        os.close(other)
+
+    assert (answer.status_code, answer.json()["error"]) == (503, "FOLDER_BUSY")
 
 
 async def test_documents_that_are_gone_are_said_to_be_and_come_back(

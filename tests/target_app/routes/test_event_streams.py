@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from target_app.routes.events import HEARTBEAT, Channel, EventStream, Work
+from target_app.routes import events
+from target_app.routes.events import (
+    HEARTBEAT,
+    PIECE_BYTES,
+    QUEUED_BYTES,
+    Channel,
+    EventStream,
+    Work,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +96,48 @@ async def test_work_that_fails_ends_with_an_error_that_tells_nothing(
     assert "a stream of events failed" in caplog.messages
 
 
+async def test_the_work_waits_for_its_reader_by_bytes_and_not_by_events() -> None:
+    channel = Channel()
+    sent: list[int] = []
+
+    async def work() -> None:
+        for number in range(5):
+            # In JSON a NUL has six bytes.
+            await channel.send("more", {"text": "\0" * (QUEUED_BYTES // 15)})
+            sent.append(number)
+        await channel.send("large", {"text": "\0" * QUEUED_BYTES})
+        sent.append(5)
+
+    working = asyncio.ensure_future(work())
+    for so_far in (2, 3, 4, 5, 5):
+        await asyncio.sleep(0)
+        assert sent == [*range(so_far)]
+        assert (await channel.take() or b"").startswith(b"event: more")
+
+    # Larger than all there is room for, it comes alone.
+    assert (await channel.take() or b"").startswith(b"event: large")
+    await working
+
+
+async def test_a_large_event_is_sent_in_pieces() -> None:
+    text = "x" * (3 * PIECE_BYTES)
+    pieces: list[bytes] = []
+
+    async def work(channel: Channel) -> None:
+        await channel.send("large", {"text": text})
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        pieces.append(message.get("body", b""))
+
+    await asyncio.wait_for(EventStream(work, 10.0)(SCOPE, receive, send), 10)
+
+    assert b"".join(pieces) == f'event: large\ndata: {{"text": "{text}"}}\n\n'.encode()
+    assert max(map(len, pieces)) == PIECE_BYTES
+
+
 class Closed:
     """Says whether it was closed, and whether the work still ran then."""
 
@@ -109,10 +159,9 @@ async def test_work_ends_when_its_reader_leaves_and_what_it_holds_is_closed_afte
     async def work(channel: Channel) -> None:
         held.working = True
         try:
-            for _ in range(5000):
-                await channel.send("more", {})
-                if reads or channel.queue.full():
-                    leave.set()
+            for _ in range(50):
+                leave.set()
+                await channel.send("more", {"text": "x" * 100_000})
         finally:
             # What takes a while to stop, as a thread does.
             await asyncio.shield(asyncio.sleep(0))
@@ -131,3 +180,38 @@ async def test_work_ends_when_its_reader_leaves_and_what_it_holds_is_closed_afte
 
     assert held.closed_after_work
     assert not [task for task in asyncio.all_tasks() if "Channel.run" in repr(task)]
+
+
+async def test_a_reader_that_takes_nothing_any_more_is_one_that_has_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(events, "STALLED_SECONDS", 0.001)
+    caplog.set_level("INFO")
+    held = Closed()
+    ended: list[str] = []
+
+    async def work(channel: Channel) -> None:
+        held.working = True
+        try:
+            for _ in range(50):
+                await channel.send("more", {"text": "x" * 100_000})
+            ended.append("read")
+        except asyncio.CancelledError:
+            ended.append("left")
+            raise
+        finally:
+            held.working = False
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    stream = EventStream(work, 10.0, closing(held))
+    await asyncio.wait_for(stream(SCOPE, receive, send), 10)
+
+    assert ended == ["left"]
+    assert held.closed_after_work
+    assert caplog.messages == ["a stream of events was given up: its reader takes nothing"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
+from target_app.routes import operations
+from target_app.sandbox.paths import DataRoot
 from tests.target_app.scripted import Start, call
 
 pytestmark = pytest.mark.anyio
@@ -23,6 +26,7 @@ async def test_health_says_how_the_app_is(start: Start) -> None:
             "data_root_exists": True,
             "isolation": "paths",
             "sandbox_restarts": 0,
+            "cache_disk": "usable",
             "cache_exact": True,
             "cache_max_staleness_seconds": 0.0,
             "tracing_enabled": False,
@@ -60,6 +64,49 @@ async def test_an_app_whose_documents_are_gone_is_alive_but_not_ready(
             200,
             {"ready": True, "data_root": True, "sandbox": True},
         )
+
+
+async def test_an_app_whose_documents_hang_says_so_and_answers_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+    looked: list[str] = []
+
+    def is_there(_: DataRoot) -> bool:
+        if hangs.is_set():
+            looked.append(threading.current_thread().name)
+            goes_on.wait(10)
+        return True
+
+    monkeypatch.setattr(DataRoot, "is_there", is_there)
+    monkeypatch.setattr(operations, "CHECK_SECONDS", 0.01)
+    async with start() as app:
+        hangs.set()
+        try:
+            answers = [await app.client.get(path) for path in ("/health", "/health", "/ready")]
+        finally:
+            hangs.clear()
+            goes_on.set()
+
+    assert [answer.status_code for answer in answers] == [200, 200, 503]
+    assert answers[1].json()["data_root_exists"] is False
+    # One thread hangs, however often it is asked, and it is not the one that answers.
+    assert len(looked) == 1
+    assert looked != [threading.current_thread().name]
+
+
+@pytest.mark.parametrize(
+    ("limit", "state"),
+    [pytest.param(0, "off", id="none"), pytest.param(10**6, "failing", id="a file")],
+)
+async def test_health_says_whether_the_disk_of_the_cache_can_be_used(
+    start: Start, documents: Path, limit: int, state: str
+) -> None:
+    (documents.parent / "cache").write_text("no folder")
+    async with start(cache_size_limit=limit) as app:
+        health = (await app.client.get("/health")).json()
+
+    assert (health["status"], health["cache_disk"]) == ("healthy", state)
 
 
 async def test_an_app_whose_sandbox_does_not_answer_is_not_ready(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from target_app.routes import streams
+from target_app.sandbox.inprocess import InProcess
+from target_app.sandbox.result import Command, Execution
 from tests.target_app.scripted import RunningApp, Start
 
 pytestmark = pytest.mark.anyio
@@ -139,6 +142,32 @@ async def test_a_search_goes_step_by_step_through_a_large_file(
     assert commands["sandbox_executions_total command=scan status=success"] == len(percents) > 1
 
 
+async def test_searches_share_the_limit_of_tools(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: list[Command] = []
+    most = 0
+    run = InProcess.run
+
+    async def watched(self: InProcess, command: Command) -> Execution:
+        nonlocal most
+        running.append(command)
+        most = max(most, len(running))
+        try:
+            return await run(self, command)
+        finally:
+            running.remove(command)
+
+    monkeypatch.setattr(InProcess, "run", watched)
+    async with start(max_concurrent_tools=1) as app:
+        heard = await asyncio.gather(
+            *(events(app, "search/readme.md", pattern=f"a{number}?") for number in range(4))
+        )
+
+    assert [len(said(one, "done")) for one in heard] == [1] * 4
+    assert most == 1
+
+
 async def test_a_search_stops_at_its_limit_and_says_so(start: Start, documents: Path) -> None:
     (documents / "many").write_text("x\n" * 1000)
     async with start() as app:
@@ -179,6 +208,24 @@ async def test_a_search_that_cannot_be_done_is_an_event(
 
     assert (name, data["type"]) == ("error", kind)
     assert reason in data["message"]
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pytest.param(1, id="no room for anything"),
+        pytest.param(76, id="room for the match and not for the end"),
+        pytest.param(100, id="room for a part of the end"),
+    ],
+)
+async def test_a_search_whose_output_has_no_room_is_an_event(start: Start, limit: int) -> None:
+    async with start(max_output_size=limit) as app:
+        ((name, data),) = await events(app, "search/readme.md", pattern="beta")
+
+    assert (name, data["type"]) == ("error", "SEARCH_FAILED")
+    assert data["message"] == (
+        f"what was found does not fit into the limit of output, {limit} bytes"
+    )
 
 
 async def test_a_search_that_takes_too_long_is_an_event_and_counted(start: Start) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -62,6 +63,19 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let the loop go on until something has happened."""
     while not condition():  # noqa: ASYNC110  # a process tells nobody
         await asyncio.sleep(0)
+
+
+def answer_always(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    """Put a program in place of the worker that answers this, whatever it is asked."""
+    monkeypatch.setattr(
+        processes,
+        "_PROGRAM",
+        "import socket, sys; fd, *sys.path[:0] = sys.argv[1:]; "
+        "from target_app.sandbox.frames import FrameReader, frame, receive; "
+        "link = socket.socket(fileno=int(fd)); reader = FrameReader(0); receive(link, reader); "
+        "link.sendall(frame({'level': 'landlock', 'shortfall': ''})); receive(link, reader); "
+        f"link.sendall({answer}); receive(link, reader)",
+    )
 
 
 def cat(path: str) -> Command:
@@ -190,7 +204,62 @@ async def test_a_call_that_waits_too_long_for_a_worker_gives_up(documents: Path)
         execution = await pool.run(cat("readme.md"))
 
         pool._free.put_nowait(taken)
-        assert (execution.status, execution.error) == ("timeout", "stopped after 0.2 s")
+        assert (execution.status, execution.error) == (
+            "timeout",
+            "waited 0.2 s for a sandbox process",
+        )
+        assert (execution.ran, execution.seconds) == (False, 0.0)
+
+
+async def test_the_wait_for_a_worker_is_not_the_time_of_the_command(
+    documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "GRACE_SECONDS", 0.1)
+    async with started(documents, SHORT) as pool:
+        os.kill(pids(pool)[0], signal.SIGSTOP)
+        taken = pool._free.get_nowait()
+        ahead = 0.0
+        real = time.perf_counter
+        monkeypatch.setattr(time, "perf_counter", lambda: real() + ahead)
+        call = asyncio.create_task(pool.run(cat("readme.md")))
+        await asyncio.sleep(0)
+        ahead = 1000.0
+        pool._free.put_nowait(taken)
+
+        execution = await call
+
+    assert (execution.status, execution.ran) == ("timeout", True)
+    assert 0.2 <= execution.seconds < 1000
+
+
+async def test_a_fault_in_a_worker_is_logged_with_its_place(
+    documents: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with started(documents) as pool:
+        execution = await pool.run(Command("cat", "readme.md", {"no_such_option": 1}))
+
+    (record,) = caplog.records
+    assert execution.error == "the command cat failed"
+    first, *rest = record.getMessage().split("\n")
+    assert first == "the command cat failed in a sandbox process:"
+    assert rest[0] == "| Traceback (most recent call last):"
+    assert any(line.startswith("|   File ") and "run.py" in line for line in rest)
+    assert "unexpected keyword argument" in rest[-1]
+
+
+async def test_what_a_worker_tells_of_a_fault_cannot_forge_the_log(
+    documents: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = r"frame({'status': 'error', 'fault': 'a\nINFO forged\r\x1b[2J\u2028b' + 'x' * 99999})"
+    answer_always(monkeypatch, told)
+
+    async with started(documents) as pool:
+        assert (await pool.run(cat("readme.md"))).status == "error"
+
+    (record,) = caplog.records
+    _, *rest = record.getMessage().split("\n")
+    assert [line[:20] for line in rest] == ["| a", "| INFO forged??[2J?b"]
+    assert len(record.getMessage()) < 10_000
 
 
 async def test_too_little_memory_is_an_answer(documents: Path) -> None:
@@ -256,21 +325,19 @@ async def test_a_worker_has_no_environment(
         pytest.param("frame({'status': 'error', 'blocked': 'x'})", id="a rule there is not"),
         pytest.param("frame({'status': 'error', 'blocked': ['x']})", id="no rule at all"),
         pytest.param("frame({'status': 'error', 'error': {}})", id="a reason that is no text"),
+        pytest.param("frame({'status': 'error', 'fault': 1})", id="a fault that is no text"),
+        pytest.param("frame({'status': 'error', 'ran': False})", id="an answer without a run"),
+        pytest.param("frame({'status': 'error', 'seconds': -1.0})", id="less than no time"),
+        pytest.param(
+            "frame({'status': 'error', 'seconds': float('nan')})", id="a time that is no number"
+        ),
         pytest.param("frame({'status': 'success'}, b'x' * 600_000)", id="an endless answer"),
     ],
 )
 async def test_a_worker_that_talks_nonsense_is_no_danger(
     documents: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    monkeypatch.setattr(
-        processes,
-        "_PROGRAM",
-        "import socket, sys; fd, *sys.path[:0] = sys.argv[1:]; "
-        "from target_app.sandbox.frames import FrameReader, frame, receive; "
-        "link = socket.socket(fileno=int(fd)); reader = FrameReader(0); receive(link, reader); "
-        "link.sendall(frame({'level': 'landlock', 'shortfall': ''})); receive(link, reader); "
-        f"link.sendall({answer}); receive(link, reader)",
-    )
+    answer_always(monkeypatch, answer)
 
     async with started(documents) as pool:
         execution = await pool.run(cat("readme.md"))

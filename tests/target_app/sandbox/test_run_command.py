@@ -39,7 +39,8 @@ from tests.target_app.sandbox.conftest import ROOMY, Run
         ),
         pytest.param(
             "cat", "missing.md",
-            Execution("error", error="missing.md: no such file or folder", return_code=1),
+            Execution("error", error="missing.md: no such file or folder", return_code=1,
+                      opened="absent"),
             id="a missing file lasts until one is there",
         ),
     ],
@@ -84,6 +85,33 @@ def test_a_fault_is_an_answer_that_shows_nothing_of_the_host(
     execution = run("cat", "teams/blue.txt")
 
     assert (execution.status, execution.error, execution.lasting) == ("error", reason, False)
+    # Only a fault of ours is for the log, and nothing but the log.
+    is_ours = isinstance(fault, ZeroDivisionError)
+    assert execution.fault.endswith("ZeroDivisionError: /host/path\n" if is_ours else "")
+    assert bool(execution.fault) is is_ours
+
+
+def test_what_is_told_of_a_fault_is_bounded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def descend(*_: object) -> None:
+        raise ZeroDivisionError("x" * 1_000_000)
+
+    monkeypatch.setattr(running, "COMMANDS", MappingProxyType({"cat": descend}))
+
+    fault = run("cat", "readme.md").fault
+
+    assert len(fault) <= running.FAULT_CHARACTERS
+    assert fault.startswith("Traceback")
+    assert "in descend" in fault
+
+
+def test_an_execution_says_what_was_opened(documents: Path, run: Run) -> None:
+    (documents / "readme.md").write_text("changed\n")
+    with DataRoot(documents).open("readme.md") as opened:
+        stamp = opened.stamp
+
+    assert run("cat", "readme.md").opened == stamp
+    assert run("tree", "readme.md").opened == stamp
+    assert run("cat", "../secret.txt").opened == ""
 
 
 def test_options_that_do_not_fit_are_a_failure(run: Run) -> None:
