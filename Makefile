@@ -24,9 +24,9 @@ test: $(READY) check  ## check, then run all tests (installs the system packages
 ifdef ARGS
 	@$(RUN) $(BIN)/python -m pytest $(ARGS)
 else
-# Tests that send load have the machine to themselves; the others share its cores.
-	@$(RUN) $(BIN)/python -m pytest -m whole --cov --cov-report=
-	@$(RUN) $(BIN)/python -m pytest -m "not whole" -n auto --cov --cov-append --cov-report=term:skip-covered
+# Tests that send load or time stalls have the machine to themselves; the others share its cores.
+	@$(RUN) $(BIN)/python -m pytest -m "whole or alone" --cov --cov-report=
+	@$(RUN) $(BIN)/python -m pytest -m "not whole and not alone" -n auto --dist loadfile --cov --cov-append --cov-report=term:skip-covered
 endif
 
 check: $(READY)  ## ruff, mypy strict, import contracts

@@ -17,7 +17,7 @@ from tests.target_app.attacks.siege import Siege
 from tests.target_app.attacks.tool_calls import TOOLS, valid
 from tests.target_app.attacks.world import World, make_world
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 ENTRIES = 1_000_000
 OUTPUT_BYTES = 1024 * 1024

@@ -226,6 +226,7 @@ async def test_patterns_of_100_kilobytes_are_refused(siege: Siege) -> None:
     await siege.withstand(go, blocks={})
 
 
+@pytest.mark.alone
 async def test_thousands_of_calls_in_one_turn_are_not_all_run(siege: Siege) -> None:
     async def go() -> None:
         calls = [ToolCall(f"call-{n}", *valid("grep", path=".")) for n in range(CALLS)]

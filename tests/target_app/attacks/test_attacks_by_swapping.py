@@ -110,6 +110,7 @@ async def test_what_is_read_was_authorised_however_often_it_is_swapped(
     assert read == {True, False}
 
 
+@pytest.mark.alone
 async def test_a_flood_of_changes_does_not_hold_up_the_app(siege: Siege) -> None:
     place = siege.world.root / "swapped" / "place"
     place.parent.mkdir(exist_ok=True)

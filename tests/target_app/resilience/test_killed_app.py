@@ -23,9 +23,9 @@ from tests.target_app.scripted import call
 pytestmark = pytest.mark.anyio
 
 KILLS = 3
-FILES = 12 * MAX_CALLS
+FILES = 18 * MAX_CALLS
 WRITTEN_AT_LEAST = 40
-"""How many more results are on disk when the app is killed; as many more are on their way."""
+"""How many more results are on disk when the app is killed; far more are yet to come."""
 
 
 class Questions:
