@@ -23,6 +23,8 @@ EXIT_CODES = {
     "harness benchmark warm_cache --fault metrics-lie": 3,
     "harness judge reports/latest --slo slo.yaml": 3,  # of the run with the lying server
 }
+# The first is run, for less long, by known_answers/test_benchmark.py; this very test is part of the second.
+IN_FULL_ELSEWHERE = ("make benchmark", "make test")
 STACK = 'make stack ARGS="--port 8000"'
 APP = "DATA_ROOT_PATH=docs OPENAI_API_KEY=sk-yours python -m target_app"
 
@@ -119,16 +121,11 @@ def test_the_commands_of_the_readme_work_in_order(tour, environment):
     started = time.time()
 
     for command in commands():
-        if command == "make test":  # this very test is part of it
-            subprocess.run(["make", "-n", "test"], cwd=ROOT, env=environment, check=True)
+        if command in IN_FULL_ELSEWHERE:
+            target = command.split()[1]
+            subprocess.run(["make", "-n", target], cwd=ROOT, env=environment, check=True)
         elif not command.startswith(". "):
             tour.run(command)
-        if command == "make benchmark":
-            verdicts = json.loads((ROOT / "reports/latest/verdicts.json").read_text())
-            inconclusive = [
-                v["objective"]["name"] for v in verdicts["verdicts"] if v["status"] != "met"
-            ]
-            assert (verdicts["status"], inconclusive) == ("met", [])
 
     latest = ROOT / "reports/latest"
     assert (latest / "report.html").stat().st_mtime > started
