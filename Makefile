@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 RUN = PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help benchmark stack test check clean
+.PHONY: help benchmark stack test coverage check clean
 
 help:            ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -24,10 +24,13 @@ test: $(READY) check  ## check, then run all tests (installs the system packages
 ifdef ARGS
 	@$(RUN) $(BIN)/python -m pytest $(ARGS)
 else
-# Tests that send load or time stalls have the machine to themselves; the others share its cores.
-	@$(RUN) $(BIN)/python -m pytest -m "whole or alone" --cov --cov-report=
-	@$(RUN) $(BIN)/python -m pytest -m "not whole and not alone" -n auto --dist loadfile --cov --cov-append --cov-report=term:skip-covered
+# Tests that send load or time stalls have the machine to themselves; the others mostly wait for processes.
+	@$(RUN) $(BIN)/python -m pytest -m "whole or alone"
+	@$(RUN) $(BIN)/python -m pytest -m "not whole and not alone" -n 3 --dist loadfile
 endif
+
+coverage: $(READY)  ## the share of lines and branches that the tests run
+	@$(RUN) $(BIN)/python -m pytest -m "not whole and not alone" -n 3 --dist loadfile --cov --cov-report=term:skip-covered
 
 check: $(READY)  ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check .
