@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from target_app.access import PageGuard, TokenGuard, guarded, is_loopback
 from target_app.body_limit import BodyLimit
-from target_app.leftovers import leftovers_removed
+from target_app.documents.leftovers import leftovers_removed
 from target_app.observability.logs import configure_logs
 from target_app.observability.metrics import Metrics
 from target_app.observability.middleware import MetricsMiddleware

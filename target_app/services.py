@@ -94,13 +94,7 @@ async def make_services(
         disk = _make_disk(settings, stack)
         caches = _make_caches(settings, metrics, edges, disk)
         observed = ObservedSandbox(sandbox, metrics)
-        runner = ToolRunner(
-            root,
-            observed,
-            caches,
-            trees,
-            limits=limits,
-        )
+        runner = ToolRunner(root, observed, caches, trees, limits=limits)
         orchestrator = Orchestrator(
             settings.max_concurrent_tools, parallel=settings.parallel_execution
         )

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from target_app.agent.messages import Message, Reply, ToolCall, ToolResult
+from target_app.text import readable
 
 RESULT_LINES = 200
 RESULT_CHARACTERS = 20_000
@@ -49,11 +50,6 @@ def take_calls(calls: Sequence[ToolCall], taken: set[str]) -> tuple[ToolCall, ..
     more than it says, and calls are dropped.
     """
     return tuple(_take(call, position, taken) for position, call in enumerate(calls[:MOST_CALLS]))
-
-
-def readable(text: str) -> str:
-    """Replace what UTF-8 cannot write: JSON of an LLM can hold half a character."""
-    return text.encode(errors="replace").decode()
 
 
 def _take(call: ToolCall, position: int, taken: set[str]) -> ToolCall:

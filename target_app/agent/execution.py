@@ -19,6 +19,9 @@ from target_app.sandbox.output import Limits
 from target_app.sandbox.paths import DataRoot, PathBlockedError, PathRefusedError, RootGoneError
 from target_app.sandbox.result import Block, Command, CommandResult, Execution
 
+BAD_CALL_CODE = 2
+"""The return code of a call that is never run, as shells have it for wrong usage."""
+
 GRACE_SECONDS = 2.0
 """How much longer than its command a whole call may take: it may wait for others first."""
 
@@ -117,7 +120,7 @@ class ToolRunner:
             tool = parse_call(call.name, call.arguments)
         except BadCallError as error:
             blocked: Block | None = None if call.name in TOOLS else "command_not_allowed"
-            result = failure(f"{call.name[:64]} {call.arguments[:200]}", str(error), 2)
+            result = failure(f"{call.name[:64]} {call.arguments[:200]}", str(error), BAD_CALL_CODE)
             return ToolResult(call, result, "error", blocked=blocked)
         return await self._run(call, tool)
 

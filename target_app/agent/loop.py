@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from target_app.agent.conversation import Conversation, readable, take_calls
+from target_app.agent.conversation import Conversation, take_calls
 from target_app.agent.llm import LLM
 from target_app.agent.messages import (
     Ending,
@@ -29,6 +29,7 @@ from target_app.agent.messages import (
     Usage,
 )
 from target_app.agent.orchestrator import Finished
+from target_app.text import readable
 
 FINDINGS = 5
 FINDING_CHARACTERS = 300

@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from target_app.agent.execution import BAD_CALL_CODE, failure
 from target_app.agent.messages import ToolCall, ToolResult
-from target_app.sandbox.result import CommandResult
 
 RunCall = Callable[[ToolCall], Awaitable[ToolResult]]
 Finished = Callable[[ToolResult], Awaitable[None]]
@@ -80,14 +80,7 @@ def answering_refusals(run_call: RunCall) -> RunCall:
     async def run(call: ToolCall) -> ToolResult:
         if not call.refusal:
             return await run_call(call)
-        result = CommandResult(
-            success=False,
-            stdout="",
-            stderr=call.refusal,
-            return_code=2,
-            command=call.name,
-            error=call.refusal,
-        )
+        result = failure(call.name, call.refusal, BAD_CALL_CODE)
         return ToolResult(call, result, "error")
 
     return run

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from target_app.agent.messages import Reply, ToolCall, Usage
+from target_app.text import readable
 
 
 class PromptDetails(BaseModel):
@@ -109,6 +110,5 @@ class Completion(BaseModel):
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
-        # JSON can hold half a character, which no answer can be written with.
-        return value.encode(errors="replace").decode()
+        return readable(value)
     return "" if value is None else json.dumps(value)

@@ -10,15 +10,14 @@ files of their own, so that they can run side by side.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from target_app.cache.rows import SCHEMA, totals
+from target_app.file_lock import lock_file
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,6 @@ WRITER_WAITS_SECONDS = 5.0
 READER_WAITS_SECONDS = 0.1
 
 _LOCK_WAITS_SECONDS = 5.0
-_LOCK_LOOKS_SECONDS = 0.01
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 """SQLITE_ERROR: a table is missing, or is not what it should be."""
 
@@ -162,16 +160,11 @@ def _locked(folder: Path) -> Iterator[None]:
     """Keep others from opening or replacing the file. Raises TimeoutError when one takes long."""
     fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        deadline = time.monotonic() + _LOCK_WAITS_SECONDS
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    msg = "another process has locked the cache for too long"
-                    raise TimeoutError(msg) from None
-                time.sleep(_LOCK_LOOKS_SECONDS)
+        try:
+            lock_file(fd, _LOCK_WAITS_SECONDS)
+        except TimeoutError:
+            msg = "another process has locked the cache for too long"
+            raise TimeoutError(msg) from None
         yield
     finally:
         os.close(fd)

@@ -19,6 +19,7 @@ from target_app.agent.llm import LLMError
 from target_app.sandbox.paths import PathBlockedError, PathRefusedError
 from target_app.sandbox.result import Block
 from target_app.services import Services
+from target_app.text import readable
 
 _ANSWERS: dict[type[Exception], tuple[int, str]] = {
     documents.NoSuchDocumentError: (404, "NOT_FOUND"),
@@ -73,7 +74,7 @@ def envelope(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """Make an error answer."""
-    body = {"error": error, "message": _sendable(message), "details": details or {}}
+    body = {"error": error, "message": readable(message), "details": details or {}}
     return JSONResponse(body, status_code=status, headers=headers)
 
 
@@ -153,8 +154,3 @@ async def _left(_: Request, __: Exception) -> Response:
 
 async def _failed(_: Request, __: Exception) -> JSONResponse:
     return envelope(500, "INTERNAL_ERROR", "the app failed; its log says why")
-
-
-def _sendable(text: str) -> str:
-    """Replace what is no text: names of files need not be."""
-    return text.encode(errors="replace").decode()

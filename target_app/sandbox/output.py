@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from target_app.text import readable
+
 _CONTROL = dict.fromkeys([*range(32), 127], "?")
 
 _decoder = codecs.getincrementaldecoder("utf-8")
@@ -126,4 +128,4 @@ def printable(name: str) -> str:
     """
     if name.isprintable():
         return name
-    return name.translate(_CONTROL).encode(errors="replace").decode()
+    return readable(name.translate(_CONTROL))

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from target_app import documents as module
 from target_app.documents import (
     AccessDeniedError,
     BadNameError,
@@ -31,7 +30,9 @@ from target_app.documents import (
     NotADocumentError,
     NotTextError,
     StorageFullError,
+    drafts,
     place_in,
+    store,
 )
 from target_app.sandbox.paths import DataRoot, PathBlockedError, PathRefusedError
 
@@ -146,7 +147,7 @@ def test_a_listing_is_cut_at_its_limit_and_says_so(
 def test_a_listing_stops_looking_after_a_while(
     kept: Documents, documents: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_LOOKED_AT", 3)
+    monkeypatch.setattr(store, "MAX_LOOKED_AT", 3)
     for number in range(5):
         (documents / f"a-link-{number}").symlink_to("readme.md")
 
@@ -381,7 +382,7 @@ def test_a_draft_takes_the_place_of_the_version_it_was_begun_for(
 def test_a_folder_that_another_program_keeps_locked_is_not_waited_for_without_end(
     kept: Documents, documents: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(drafts, "LOCK_SECONDS", 0.0)
     before = everything(documents)
     other = os.open(documents, os.O_RDONLY)
     try:

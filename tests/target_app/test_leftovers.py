@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from target_app import leftovers
-from target_app.leftovers import remove_leftovers
+from target_app.documents import leftovers
+from target_app.documents.leftovers import remove_leftovers
 from target_app.sandbox.paths import DataRoot
 from tests.target_app.scripted import Start
 

@@ -30,8 +30,8 @@ from prometheus_client.samples import Sample
 
 from target_app.agent.conversation import MAX_CALLS
 from target_app.agent.messages import ToolCall
-from target_app.documents import UNFINISHED
 from target_app.main import create_app
+from target_app.sandbox.paths import UNFINISHED
 from target_app.services import Edges
 from target_app.settings import Settings
 from tests.target_app.attacks.world import CANARY, Snapshot, World

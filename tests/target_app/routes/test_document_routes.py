@@ -539,7 +539,7 @@ async def test_a_body_that_is_said_to_be_too_large_is_not_read(start: Start) -> 
 async def test_documents_that_are_locked_are_said_to_be(
     start: Start, documents: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("target_app.documents.LOCK_SECONDS", 0.0)
+    monkeypatch.setattr("target_app.documents.drafts.LOCK_SECONDS", 0.0)
     other = os.open(documents, os.O_RDONLY)
     try:
         fcntl.flock(other, fcntl.LOCK_EX)
