@@ -35,6 +35,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=64)
     deployment: str = "local"
     api_token: SecretStr | None = None
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
@@ -79,6 +80,15 @@ class Settings(BaseSettings):
     cache_inotify: bool = True
     cache_state_max_age: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     cache_management_enabled: bool = False
+
+    observability_profile: Literal["off", "minimal", "ai", "hybrid"] = "ai"
+    log_format: Literal["auto", "json", "text"] = "auto"
+    redact_patterns: tuple[str, ...] = ()
+    prices_path: Path | None = None
+    token_check_every: int = Field(default=20, ge=0)
+    tracing_management_enabled: bool = False
+    otel_exporter_otlp_endpoint: str = "http://127.0.0.1:4318"
+    otel_traces_sampler_arg: float = Field(default=1.0, ge=0, le=1)
 
     langfuse_enabled: bool = False
     langfuse_public_key: str | None = None
@@ -165,6 +175,34 @@ class Settings(BaseSettings):
             msg = "CACHE_DIRECTORY: must not be in the folder of documents, DATA_ROOT_PATH"
             raise ValueError(msg)
         return self
+
+    @property
+    def wants_langfuse(self) -> bool:
+        """
+        Whether traces are to go to Langfuse.
+
+        The profile `ai`, when it was asked for, is enough; LANGFUSE_ENABLED says otherwise.
+        """
+        if self.observability_profile != "ai":
+            return False
+        given = self.model_fields_set
+        implied = "observability_profile" in given and "langfuse_enabled" not in given
+        return self.langfuse_enabled or implied
+
+    @property
+    def wants_metrics(self) -> bool:
+        """Whether requests are counted and timed, and Prometheus can ask for it."""
+        return self.observability_profile != "off" and self.prometheus_enabled
+
+    @property
+    def wants_io_logs(self) -> bool:
+        """Whether what came in and went out is logged, request by request."""
+        return self.observability_profile in {"minimal", "hybrid"}
+
+    @property
+    def wants_otlp(self) -> bool:
+        """Whether traces are to go to an OpenTelemetry collector, Jaeger or Tempo."""
+        return self.observability_profile == "hybrid"
 
     @property
     def uses_azure(self) -> bool:
