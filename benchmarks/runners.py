@@ -15,8 +15,11 @@ from target_app.agent.execution import Cache, ToolRunner
 from target_app.agent.tools import CACHE_TYPES, CacheType
 from target_app.cache.results import Answered, Hit, Made
 from target_app.cache.state import State
+from target_app.observability.accounts import Accounts
 from target_app.observability.metrics import Metrics
-from target_app.observability.observed import ObservedSandbox
+from target_app.observability.redaction import Redactor
+from target_app.observability.telemetry import Observed
+from target_app.observability.tracing import make_tracing
 from target_app.sandbox.result import Execution
 from target_app.services import Edges, command_limits, make_services
 from target_app.settings import Settings
@@ -66,8 +69,11 @@ async def running(documents: Path, cache_folder: Path) -> AsyncIterator[Runners]
     settings = Settings(
         data_root_path=documents, cache_directory=cache_folder, openai_api_key=SecretStr("unused")
     )
-    async with make_services(settings, Metrics(), Edges()) as services:
-        sandbox = ObservedSandbox(services.sandbox, services.metrics)
+    metrics = Metrics()
+    tracing = make_tracing(settings, metrics, Redactor())
+    telemetry = Observed(metrics, tracing, Accounts(metrics, None, 0), settings.model)
+    async with make_services(settings, Edges(), metrics, tracing, telemetry) as services:
+        sandbox = telemetry.sandbox(services.sandbox)
         limits = command_limits(settings)
         no_caches: dict[CacheType, Cache] = dict.fromkeys(CACHE_TYPES, _NoCache())
         yield Runners(

@@ -180,14 +180,18 @@ class Ask:
 
     `parts` names the selectors (for metrics: histogram and failed; good or bad,
     and total; counter); `what` names a quantity the witness knows by itself
-    (client: response_time, service_time, ttft; langfuse: usd_per_request, ...).
+    (client: response_time, service_time, ttft; langfuse: usd_per_request, ...),
+    or the figure that `benchmark` measured before the run.
     """
 
     what: str = ""
     parts: Mapping[str, Selector] = field(default_factory=dict)
+    benchmark: str = ""
 
     def __str__(self) -> str:
         """Say what is asked, in one line."""
+        if self.benchmark:
+            return f"{self.what} of the benchmark {self.benchmark}"
         if not self.parts:
             return self.what
         return ", ".join(f"{name}: {selector}" for name, selector in self.parts.items())

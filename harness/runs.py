@@ -4,6 +4,7 @@ The run directory: the files in which run, judge and report meet.
 reports/<run-id>/
     run.json                       what was run, when, against what
     slo.yaml, prices.yaml          the promises and prices as they were then
+    benchmarks/<name>.json         figures that a benchmark measured before, as they were then
     windows/<name>/window.json     the interval, and what the generator says of itself
     windows/<name>/samples.jsonl   a line per request
     windows/<name>/histograms.jsonl  HDR histograms per scenario, operation and outcome
@@ -142,6 +143,14 @@ class RunDirectory:
     def logs(self) -> Path:
         """Where the logs of every started process are."""
         return self.path / "logs"
+
+    def write_benchmark(self, name: str, text: str) -> None:
+        """Keep the figures of a benchmark as its file holds them."""
+        self._path(f"benchmarks/{name}.json").write_text(text, encoding="utf-8")
+
+    def benchmark_path(self, name: str) -> Path:
+        """Where the figures of a benchmark are, if the run has them."""
+        return self.path / "benchmarks" / f"{name}.json"
 
     # -- windows --------------------------------------------------------------
 

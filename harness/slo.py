@@ -14,6 +14,8 @@ from harness.model import Ask, Indicator, Kind, Objective, Selector
 from harness.yamlfile import Fields, YamlError, read_yaml
 
 WITNESSES = ("client", "metrics", "langfuse")
+# Not one of them: what it saw is older than the run, so it need not testify.
+BENCHMARK = "benchmark"
 ALL = "all"
 
 # What each witness can be asked for by name, per kind of indicator. The
@@ -66,6 +68,12 @@ class Slo:
         if any(self.selectors()):
             asked.add("metrics")
         return tuple(w for w in WITNESSES if w in asked or w == "client")
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """The benchmarks whose figures are promised."""
+        asked = (a.benchmark for o in self.objectives for a in o.indicator.asks.values())
+        return tuple(dict.fromkeys(filter(None, asked)))
 
     def selectors(self) -> tuple[Selector, ...]:
         """Every selector that the server's metrics are asked with."""
@@ -164,8 +172,10 @@ def _target(item: Fields, name: str, kind: Kind) -> tuple[Indicator, float, bool
     if kind is Kind.RATIO:
         return _ratio_target(item, name, key)
     if key == "at_least":
-        raise item.error(key, f"a {kind} is promised with at_most")
+        raise item.error(key, f"{kind} is promised with at_most")
     asks = _asks(item, kind, bad=False)
+    if BENCHMARK in asks:
+        return _figure_target(item, name, asks)
     in_seconds = any(ask.what.endswith("_seconds") for ask in asks.values())
     if in_seconds and len(asks) > 1:
         raise item.error(
@@ -174,6 +184,34 @@ def _target(item: Fields, name: str, kind: Kind) -> tuple[Indicator, float, bool
     limit = item.seconds(key) if in_seconds else item.number(key)
     unit = "" if kind is Kind.COUNT else "s" if in_seconds else "USD"
     return Indicator(name, kind, asks, unit=unit), limit, False, f"<= {item.text(key)}"
+
+
+def _figure_target(
+    item: Fields, name: str, asks: dict[str, Ask]
+) -> tuple[Indicator, float, bool, str]:
+    """Read what is promised of a figure: the bound's own unit says what the figure is in."""
+    if item.flag("gate", default=False):
+        raise item.error(
+            "gate", "a figure that a benchmark measured before the run is tracked, never a gate"
+        )
+    if len(asks) > 1:
+        raise item.error(
+            "witnesses", "the benchmark measured at another time than the others; ask it alone"
+        )
+    for key in ("scenario", "confidence", "min_events"):
+        if key in item:
+            raise item.error(key, "a figure of a benchmark brings its own; leave this out")
+    text = item.text("at_most")
+    amount = text.removesuffix(" USD")
+    if text.endswith("%"):
+        limit, unit = item.share("at_most"), "%"
+    elif amount != text:
+        limit, unit = item.number("at_most", amount), "USD"
+    elif text[-1:].isalpha():
+        limit, unit = item.seconds("at_most"), "s"
+    else:
+        limit, unit = item.number("at_most"), ""
+    return Indicator(name, Kind.AMOUNT, asks, unit=unit), limit, False, f"<= {amount}"
 
 
 def _latency_target(item: Fields, name: str) -> tuple[Indicator, float, bool, str]:
@@ -204,13 +242,15 @@ def _ratio_target(item: Fields, name: str, key: str) -> tuple[Indicator, float, 
 
 def _asks(item: Fields, kind: Kind, *, bad: bool) -> dict[str, Ask]:
     witnesses = item.fields("witnesses")
-    witnesses.only(*WITNESSES)
+    witnesses.only(*WITNESSES, BENCHMARK)
     if not witnesses.keys():
-        raise item.error("witnesses", f"ask at least one of {', '.join(WITNESSES)}")
+        raise item.error("witnesses", f"ask at least one of {', '.join((*WITNESSES, BENCHMARK))}")
     return {w: _ask(witnesses, w, kind, bad=bad) for w in witnesses.keys()}  # noqa: SIM118
 
 
 def _ask(witnesses: Fields, witness: str, kind: Kind, *, bad: bool) -> Ask:
+    if witness == BENCHMARK:
+        return _figure(witnesses, kind)
     known = _KNOWN.get((witness, kind), ())
     if witness == "metrics" and not known:
         return Ask(parts=_parts(witnesses.fields(witness), kind, bad=bad))
@@ -223,6 +263,25 @@ def _ask(witnesses: Fields, witness: str, kind: Kind, *, bad: bool) -> Ask:
         can = f"ask it for {', '.join(known)}" if known else "it cannot answer that"
         raise witnesses.error(witness, f"the {witness} witness, kind {kind}: {can}")
     return Ask(what)
+
+
+def _figure(witnesses: Fields, kind: Kind) -> Ask:
+    """Read `{file: name, figure: name}`: which figure of which benchmark is asked for."""
+    if kind is not Kind.AMOUNT:
+        raise witnesses.error(
+            BENCHMARK, f"the benchmark witness knows amounts; use kind: amount, not {kind}"
+        )
+    inner = witnesses.fields(BENCHMARK)
+    inner.only("file", "figure")
+    named = {}
+    for key in ("file", "figure"):
+        named[key] = inner.text(key)
+        # The file's name becomes a path: it must stay in its folder.
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", named[key]):
+            raise inner.error(
+                key, f"{named[key]!r}: use lower-case letters, digits and underscores"
+            )
+    return Ask(named["figure"], benchmark=named["file"])
 
 
 def _parts(ask: Fields, kind: Kind, *, bad: bool) -> dict[str, Selector]:
@@ -291,4 +350,6 @@ def _reconciliation(fields: Fields) -> Reconciliation:
     )
 
 
-__all__ = ["ALL", "WITNESSES", "Reconciliation", "Slo", "YamlError", "load_slo", "selector"]
+__all__ = [
+    "ALL", "BENCHMARK", "WITNESSES", "Reconciliation", "Slo", "YamlError", "load_slo", "selector",
+]  # fmt: skip

@@ -83,9 +83,13 @@ class Fields:
             raise self.error(key, "is empty; give a value or leave the field out")
         return str(node.value)
 
-    def number(self, key: str) -> float:
-        """Read a plain number that is not negative: nothing here is counted below zero."""
-        text = self.text(key)
+    def number(self, key: str, written: str | None = None) -> float:
+        """
+        Read a plain number that is not negative: nothing here is counted below zero.
+
+        `written` is the part of the field's text that is the number, when not all of it is.
+        """
+        text = self.text(key) if written is None else written
         try:
             value = float(text)
         except ValueError:

@@ -13,10 +13,12 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from target_app.agent.estimating import EstimatingLLM
 from target_app.agent.execution import EXECUTION_CODEC, ToolRunner
 from target_app.agent.llm import LLM, OpenAILLM, make_client
 from target_app.agent.orchestrator import Orchestrator
 from target_app.agent.retries import Retries
+from target_app.agent.tokens import load_tokenizer
 from target_app.agent.tools import CACHE_TYPES, CacheType
 from target_app.cache.disk import Disk
 from target_app.cache.memory import Memory
@@ -25,8 +27,8 @@ from target_app.cache.tree import TreeStates
 from target_app.chats import Chats
 from target_app.documents import Documents
 from target_app.observability.metrics import Metrics
-from target_app.observability.observed import CacheMetrics, ObservedSandbox
-from target_app.observability.tracing import Tracing, make_tracing
+from target_app.observability.telemetry import Telemetry
+from target_app.observability.tracing import Tracing
 from target_app.sandbox.isolation import IsolationLevel, Sandbox, make_sandbox
 from target_app.sandbox.output import Limits
 from target_app.sandbox.paths import DataRoot
@@ -49,10 +51,11 @@ class Services:
     sandbox: Sandbox
     run_command: RunCommand
     trees: TreeStates
+    telemetry: Telemetry
     tracing: Tracing
+    metrics: Metrics
     documents: Documents
     sessions: Sessions
-    metrics: Metrics
     settings: Settings
 
 
@@ -74,49 +77,52 @@ class Edges:
 
 @asynccontextmanager
 async def make_services(
-    settings: Settings, metrics: Metrics, edges: Edges
+    settings: Settings,
+    edges: Edges,
+    metrics: Metrics,
+    tracing: Tracing,
+    telemetry: Telemetry,
 ) -> AsyncIterator[Services]:
-    """Make the parts of the app, and close them when the block ends."""
+    """Make the parts of the app, and close them, and the tracing, when the block ends."""
     root = DataRoot(settings.data_root_path)
     sessions = Sessions(max_sessions=settings.max_sessions, ttl_seconds=settings.session_ttl)
-    metrics.watch_sessions(sessions)
-    tracing = make_tracing(settings, edges.span_exporter)
+    if settings.checks_tokens:
+        # Now, and not for the first call that is checked.
+        await asyncio.to_thread(load_tokenizer, settings.model)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tracing.close)
         await stack.enter_async_context(sessions.swept())
         limits = command_limits(settings)
-        sandbox = await _make_sandbox(settings, root, limits, metrics)
+        sandbox = await _make_sandbox(settings, root, limits)
         stack.push_async_callback(sandbox.close)
         trees = TreeStates(
             root, max_age_seconds=settings.cache_state_max_age, inotify=settings.cache_inotify
         )
         stack.callback(trees.close)
         disk = _make_disk(settings, stack)
-        caches = _make_caches(settings, metrics, edges, disk)
-        observed = ObservedSandbox(sandbox, metrics)
-        runner = ToolRunner(root, observed, caches, trees, limits=limits)
+        caches = _make_caches(settings, telemetry, edges, disk)
+        runs = telemetry.sandbox(sandbox)
+        runner = ToolRunner(root, runs, caches, trees, limits=limits)
         orchestrator = Orchestrator(
             settings.max_concurrent_tools, parallel=settings.parallel_execution
         )
 
         async def run_command(command: Command) -> Execution:
-            return await orchestrator.run_beside(partial(observed.run, command))
+            return await orchestrator.run_beside(partial(runs.run, command))
 
         llm = edges.llm
         if llm is None:
             llm = OpenAILLM(await stack.enter_async_context(make_client(settings)), settings.model)
-        yield Services(
+        made = Services(
             chats=Chats(
-                llm=llm,
-                model=settings.model,
+                llm=EstimatingLLM(llm),
                 retries=Retries(
                     settings.llm_max_attempts, settings.llm_deadline_seconds, sleep=edges.sleep
                 ),
                 run_call=runner.run,
                 orchestrator=orchestrator,
                 sessions=sessions,
-                metrics=metrics,
-                tracing=tracing,
+                telemetry=telemetry,
                 max_iterations=settings.max_tool_iterations,
             ),
             caches=caches,
@@ -125,12 +131,33 @@ async def make_services(
             sandbox=sandbox,
             run_command=run_command,
             trees=trees,
+            telemetry=telemetry,
             tracing=tracing,
+            metrics=metrics,
             documents=Documents(root, settings.max_file_size),
             sessions=sessions,
-            metrics=metrics,
             settings=settings,
         )
+        _watch(made)
+        yield made
+
+
+def _watch(made: Services) -> None:
+    """Have the metrics show how the parts of the app are now."""
+    metrics = made.metrics
+    metrics.sandbox_isolation.info(
+        {"level": made.sandbox.level, "required": made.settings.require_isolation}
+    )
+    metrics.watch_sessions(made.sessions)
+    metrics.watch_caches(made.caches.items())
+    metrics.watch(metrics.cache_max_staleness, lambda: made.trees.max_staleness_seconds)
+    if made.disk is not None:
+        metrics.watch_caches([("disk", made.disk)])
+        metrics.watch(metrics.cache_disk_usage, _usage_of(made.disk))
+
+
+def _usage_of(disk: Disk) -> Callable[[], float]:
+    return lambda: disk.usage_bytes
 
 
 def command_limits(settings: Settings) -> Limits:
@@ -144,12 +171,10 @@ def command_limits(settings: Settings) -> Limits:
     )
 
 
-async def _make_sandbox(
-    settings: Settings, root: DataRoot, limits: Limits, metrics: Metrics
-) -> Sandbox:
+async def _make_sandbox(settings: Settings, root: DataRoot, limits: Limits) -> Sandbox:
     """Make the sandbox. Raises IsolationError when it would be weaker than REQUIRE_ISOLATION."""
     chosen = settings.isolation
-    sandbox = await make_sandbox(
+    return await make_sandbox(
         root,
         limits,
         isolation="auto" if chosen == "auto" else IsolationLevel(chosen),
@@ -157,10 +182,6 @@ async def _make_sandbox(
         workers=settings.sandbox_workers,
         memory_bytes=settings.sandbox_memory_limit,
     )
-    metrics.sandbox_isolation.info(
-        {"level": sandbox.level, "required": settings.require_isolation}
-    )
-    return sandbox
 
 
 def _make_disk(settings: Settings, stack: AsyncExitStack) -> Disk | None:
@@ -173,7 +194,7 @@ def _make_disk(settings: Settings, stack: AsyncExitStack) -> Disk | None:
 
 
 def _make_caches(
-    settings: Settings, metrics: Metrics, edges: Edges, disk: Disk | None
+    settings: Settings, telemetry: Telemetry, edges: Edges, disk: Disk | None
 ) -> dict[CacheType, ResultCache[Execution]]:
     """Make the two caches, which share the memory limit in equal parts, and the disk."""
     ttl: dict[CacheType, float | None] = {
@@ -181,22 +202,18 @@ def _make_caches(
         "content": settings.cache_content_ttl or None,
         "search": settings.cache_search_ttl,
     }
-    caches = {
+    return {
         name: ResultCache(
             name,
             Memory[Execution](settings.cache_memory_limit // len(CACHE_TYPES)),
             disk,
             EXECUTION_CODEC,
-            listener=CacheMetrics(name, metrics),
+            listener=telemetry.cache_listener(name),
             ttl_seconds=ttl[name],
             wall_clock_ns=edges.wall_clock_ns,
         )
         for name in CACHE_TYPES
     }
-    metrics.watch_caches(caches.items())
-    if disk is not None:
-        metrics.watch_caches([("disk", disk)])
-    return caches
 
 
 async def services(request: Request) -> Services:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from pathlib import Path
@@ -16,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from target_app.observability.shapes import check_own_patterns
 
 MEBIBYTE = 1024 * 1024
 
@@ -83,7 +86,7 @@ class Settings(BaseSettings):
 
     observability_profile: Literal["off", "minimal", "ai", "hybrid"] = "ai"
     log_format: Literal["auto", "json", "text"] = "auto"
-    redact_patterns: tuple[str, ...] = ()
+    redact_patterns: Annotated[tuple[str, ...], NoDecode] = ()
     prices_path: Path | None = None
     token_check_every: int = Field(default=20, ge=0)
     tracing_management_enabled: bool = False
@@ -147,6 +150,25 @@ class Settings(BaseSettings):
                 raise ValueError(msg)
         return value
 
+    @field_validator("redact_patterns", mode="before")
+    @classmethod
+    def _list_of_patterns(cls, value: object) -> object:
+        """Take a JSON list: a comma may be in a pattern."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            msg = 'a JSON list of patterns is wanted, such as ["CUST-[0-9]+"]'
+            raise ValueError(msg) from None
+
+    @field_validator("redact_patterns")
+    @classmethod
+    def _sound_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse patterns that RE2 does not know, and those that are found everywhere."""
+        check_own_patterns(value)
+        return value
+
     @field_validator("data_root_path")
     @classmethod
     def _existing_folder(cls, value: Path) -> Path:
@@ -190,9 +212,19 @@ class Settings(BaseSettings):
         return self.langfuse_enabled or implied
 
     @property
+    def is_observed(self) -> bool:
+        """Whether anything is told of what the app does, beyond the log of its troubles."""
+        return self.observability_profile != "off"
+
+    @property
     def wants_metrics(self) -> bool:
-        """Whether requests are counted and timed, and Prometheus can ask for it."""
-        return self.observability_profile != "off" and self.prometheus_enabled
+        """Whether Prometheus can ask for what is counted and timed."""
+        return self.is_observed and self.prometheus_enabled
+
+    @property
+    def checks_tokens(self) -> bool:
+        """Whether some calls have their tokens counted a second time."""
+        return self.is_observed and self.token_check_every > 0
 
     @property
     def wants_io_logs(self) -> bool:

@@ -92,6 +92,15 @@ def exposition(truth: Truth, *, after: bool) -> str:
         'agent_iterations_total_bucket{le="4.0"}': n,
         'agent_iterations_total_bucket{le="+Inf"}': n,
         "agent_iterations_total_count{}": n,
+        'llm_token_discrepancy_ratio_bucket{le="0.1"}': n,
+        'llm_token_discrepancy_ratio_bucket{le="+Inf"}': n,
+        "llm_token_discrepancy_ratio_count{}": n,
+        "llm_usage_estimated_total{}": 0,
+        'trace_spans_total{sink="langfuse",result="exported"}': 5 * n,
+        **{
+            f'trace_spans_total{{sink="langfuse",result="{lost}"}}': 0
+            for lost in ("queue_full", "circuit_open", "export_failed", "shut_down")
+        },
         **truth.extra,
     }
     for series, value in counters.items():

@@ -1,16 +1,40 @@
 #!/bin/sh
-# The tests look at pages with Chromium. On Debian or Ubuntu, as root, it is
-# installed here; elsewhere this says which tests will be left out.
-command -v chromium >/dev/null 2>&1 && exit 0
-command -v google-chrome >/dev/null 2>&1 && exit 0
+# What some tests need beside Python. On Debian or Ubuntu, as root, it is installed here; elsewhere
+# this says which tests will be left out.
+missing() {
+  command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || echo chromium
+  { command -v promtool && command -v prometheus; } >/dev/null 2>&1 || echo prometheus
+  { command -v amtool && { command -v prometheus-alertmanager || command -v alertmanager; }; } \
+    >/dev/null 2>&1 || echo prometheus-alertmanager
+}
+
+wanted=$(missing)
+[ -z "$wanted" ] && exit 0
+
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
-  echo "installing chromium"
+  echo "installing" $wanted
   # Daemons of packages must not start here: the tests start their own.
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-    --no-install-recommends chromium >/dev/null && exit 0
+    --no-install-recommends $wanted >/dev/null
+  wanted=$(missing)
+  [ -z "$wanted" ] && exit 0
 fi
-if [ -n "$CI" ]; then
-  echo "chromium is missing and cannot be installed: the tests of the pages cannot run" >&2
-  exit 1
-fi
-echo "chromium is not here: tests that look at pages in a browser will be left out"
+
+for package in $wanted; do
+  case $package in
+    chromium) tests="tests that look at pages in a browser" ;;
+    prometheus) tests="tests that check metrics and rules with promtool" ;;
+    *) tests="tests that send alerts through Alertmanager" ;;
+  esac
+  if [ -n "$CI" ]; then
+    echo "$package is missing and cannot be installed: the $tests cannot run" >&2
+  else
+    echo "$package is not here: the $tests will be left out"
+  fi
+done
+[ -z "$CI" ]

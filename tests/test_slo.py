@@ -136,6 +136,20 @@ def test_a_whole_file(tmp_path: Path):
             ({"metrics": "scrape_seconds"}, 1.0, False, "<= 1s", "s"),
             id="an amount in seconds",
         ),
+        *(
+            pytest.param(
+                f"    kind: amount\n    at_most: {bound}\n"
+                "    witnesses: {benchmark: {file: speed, figure: p95_added}}\n",
+                ({"benchmark": "p95_added of the benchmark speed"}, target, False, said, unit),
+                id=f"a figure of a benchmark: {bound}",
+            )
+            for bound, target, said, unit in (
+                ("5%", 0.05, "<= 5%", "%"),
+                ("50ms", 0.05, "<= 50ms", "s"),
+                ("1.2", 1.2, "<= 1.2", ""),
+                ("0.002 USD", 0.002, "<= 0.002", "USD"),
+            )
+        ),
     ],
 )
 def test_every_kind(tmp_path: Path, body: str, expected: tuple[object, ...]):
@@ -148,6 +162,9 @@ def test_every_kind(tmp_path: Path, body: str, expected: tuple[object, ...]):
 LATENCY = "    kind: latency\n    quantile: 95%\n    at_most: 5s\n"
 RATIO = "    kind: ratio\n    at_least: 80%\n"
 OK = "    witnesses: {client: ok}\n"
+FIGURE = (
+    "    kind: amount\n    at_most: 5%\n    witnesses: {benchmark: {file: speed, figure: p95}}\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +221,7 @@ OK = "    witnesses: {client: ok}\n"
         pytest.param(RATIO.replace("80%", "0.8") + OK, "6: {}.at_least: '0.8' is not a "
                      "percentage; write it like 80% or 99.5%", id="a ratio as a fraction"),
         pytest.param("    kind: count\n    at_least: 1\n    witnesses: {client: failures}\n",
-                     "6: {}.at_least: a count is promised with at_most", id="a count at least"),
+                     "6: {}.at_least: count is promised with at_most", id="a count at least"),
         pytest.param("    kind: count\n    at_most: 5%\n    witnesses: {client: failures}\n",
                      "6: {}.at_most: '5%' is not a number", id="a count in percent"),
         pytest.param("    kind: amount\n    at_most: 1\n    witnesses: {metrics: "
@@ -213,11 +230,11 @@ OK = "    witnesses: {client: ok}\n"
         # -- the witnesses ------------------------------------------------------
         pytest.param(RATIO, "3: {}.witnesses: missing; it must be given", id="nobody asked"),
         pytest.param(RATIO + "    witnesses: {}\n", "7: {}.witnesses: ask at least one of "
-                     "client, metrics, langfuse", id="an empty list of witnesses"),
+                     "client, metrics, langfuse, benchmark", id="an empty list of witnesses"),
         pytest.param(RATIO + "    witnesses: [client]\n", "7: {}.witnesses: must be a mapping of "
                      "fields", id="a list of witnesses"),
         pytest.param(RATIO + "    witnesses: {jaeger: ok}\n", "7: {}.witnesses.jaeger: unknown "
-                     "key; known here: client, metrics, langfuse", id="an unknown witness"),
+                     "key; known here: client, metrics, langfuse, benchmark", id="an unknown witness"),
         pytest.param(RATIO + "    witnesses: {client: response_time}\n", "7: {}.witnesses.client: "
                      "the client witness, kind ratio: ask it for ok", id="a wrong question"),
         pytest.param(LATENCY + "    witnesses: {langfuse: ttft}\n", "8: {}.witnesses.langfuse: "
@@ -235,6 +252,39 @@ OK = "    witnesses: {client: ok}\n"
                      "scrape_seconds, langfuse: usd_per_request}\n", "7: {}.witnesses: they "
                      "answer in different units; promise one thing at a time",
                      id="seconds and USD in one promise"),
+        # -- the figures of a benchmark -----------------------------------------
+        pytest.param(FIGURE + "    gate: true\n", "8: {}.gate: a figure that a benchmark measured "
+                     "before the run is tracked, never a gate", id="a gate on a figure"),
+        pytest.param(FIGURE + "    scenario: warm\n", "8: {}.scenario: a figure of a benchmark "
+                     "brings its own; leave this out", id="a scenario of a figure"),
+        pytest.param(FIGURE + "    confidence: 99%\n", "8: {}.confidence: a figure of a benchmark "
+                     "brings its own; leave this out", id="the confidence of a figure"),
+        pytest.param(FIGURE + "    min_events: 9\n", "8: {}.min_events: a figure of a benchmark "
+                     "brings its own; leave this out", id="the events of a figure"),
+        pytest.param(FIGURE.replace("at_most", "at_least"), "6: {}.at_least: amount is promised "
+                     "with at_most", id="at least a figure"),
+        pytest.param(FIGURE.replace("5%", "5x"), "6: {}.at_most: '5x' is not a duration; write it "
+                     "like 5s, 250ms or 2m", id="a unit nobody knows"),
+        pytest.param(FIGURE.replace("5%", "much USD"), "6: {}.at_most: 'much' is not a number",
+                     id="dollars in words"),
+        pytest.param(FIGURE.replace("{benchmark:", "{langfuse: usd_per_request, benchmark:"),
+                     "7: {}.witnesses: the benchmark measured at another time than the others; "
+                     "ask it alone", id="a figure beside a witness of the run"),
+        pytest.param(RATIO + FIGURE.splitlines(keepends=True)[-1], "7: {}.witnesses.benchmark: the "
+                     "benchmark witness knows amounts; use kind: amount, not ratio",
+                     id="a ratio of a benchmark"),
+        pytest.param(FIGURE.replace("speed", "../speed"), "7: {}.witnesses.benchmark.file: "
+                     "'../speed': use lower-case letters, digits and underscores",
+                     id="a file in another folder"),
+        pytest.param(FIGURE.replace("figure: p95", "figure: P95"), "7: {}.witnesses.benchmark."
+                     "figure: 'P95': use lower-case letters, digits and underscores",
+                     id="a figure that is no name"),
+        pytest.param(FIGURE.replace(", figure: p95", ""), "7: {}.witnesses.benchmark.figure: "
+                     "missing; it must be given", id="no figure"),
+        pytest.param(FIGURE.replace("figure:", "name:"), "7: {}.witnesses.benchmark.name: unknown "
+                     "key; known here: file, figure", id="an unknown key of a figure"),
+        pytest.param(FIGURE.replace("{file: speed, figure: p95}", "p95"), "7: {}.witnesses."
+                     "benchmark: must be a mapping of fields", id="a figure of no file"),
         # -- what the metrics are asked -----------------------------------------
         pytest.param(LATENCY + "    witnesses: {metrics: {}}\n", "8: {}.witnesses.metrics."
                      "histogram: missing; it must be given", id="a latency without histogram"),
@@ -346,3 +396,15 @@ def test_the_promises_of_this_repository_load():
         "cache_hit_rate": ("warm_cache", ">= 80%"),
     }
     assert slo.witnesses == ("client", "metrics", "langfuse")
+    assert slo.benchmarks == ("observability",)
+    figures = {
+        ask.what: (o.name, o.promise, o.gate)
+        for o in slo.objectives
+        if (ask := o.indicator.asks.get("benchmark"))
+    }
+    assert figures == {
+        "ai_p95_added": ("tracing_p95_added", "<= 5%", False),
+        "metrics_cpu_share": ("metrics_cpu_share", "<= 1%", False),
+        "scrape_seconds": ("scrape_seconds_after_10k", "<= 50ms", False),
+        "middleware_cpu_ratio": ("middleware_cpu", "<= 1.2", False),
+    }

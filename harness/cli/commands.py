@@ -18,6 +18,7 @@ from harness import provenance
 from harness.cli.judging import judge_run
 from harness.cli.running import UsageError, chosen, run_scenarios, scenario_names
 from harness.cli.terminal import print_verdicts
+from harness.evidence.benchmarks import FOLDER, read_benchmarks
 from harness.prices import load_prices
 from harness.report import remove_report, write_report
 from harness.runs import RunDirectory, open_run
@@ -66,9 +67,10 @@ def benchmark(options: Namespace) -> int:
     """Start the embedded stack, run, judge and report, and stop the stack."""
     console = Console()
     fault = FAULTS[options.fault] if options.fault else NO_FAULT
-    # Bad promises, prices or scenarios are refused before anything is started.
-    load_slo(options.slo, scenario_names(options.scenarios))
+    # Bad promises, prices, figures or scenarios are refused before anything is started.
+    slo = load_slo(options.slo, scenario_names(options.scenarios))
     load_prices(options.prices)
+    read_benchmarks(slo.benchmarks, options.reports / FOLDER)
     _asked(options)
     if options.fault:
         console.print(f"fault built in: {fault.says}")

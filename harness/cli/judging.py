@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from harness.evidence.benchmarks import BenchmarkEvidence
 from harness.evidence.client import ClientEvidence
 from harness.evidence.langfuse import LangfuseEvidence
 from harness.evidence.metrics import MetricsEvidence
@@ -25,7 +27,7 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
     Judge a run by some promises and prices, write verdicts.json, and give what it holds.
 
     Needs no server, and gives the same bytes for the same evidence. Raises
-    YamlError or RunError when a file is wrong.
+    YamlError, RunError or FiguresError when a file is wrong.
     """
     run = directory.read_run()
     slo, prices = load_slo(slo_path), load_prices(prices_path)
@@ -37,6 +39,8 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
         for e in (client, MetricsEvidence(directory, slo.reconciliation), langfuse)
         if e.witness in slo.witnesses
     }
+    figures = BenchmarkEvidence(directory, slo.benchmarks)
+    evidence[figures.witness] = figures
     accounts = [
         (w, account) for w in windows for e in evidence.values() if (account := e.account(w))
     ]
@@ -47,7 +51,11 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
         for a in _agreements(window, accounts, recomputed[window.name], slo)
     ]
     judgement = judge(
-        slo.objectives, windows, evidence, agreements, _missing(run, records, accounts, slo)
+        figures.measured(slo.objectives),
+        windows,
+        evidence,
+        agreements,
+        _missing(run, records, accounts, slo),
     )
     table, curve = latencies(windows, evidence, slo.reconciliation.requests)
     verdicts = document(
@@ -59,6 +67,13 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
         table,
         curve,
         {"slo": _digest(slo_path), "prices": _digest(prices_path)},
+        figures.facts(run, slo.objectives),
+        figures.unmeasured(slo.objectives),
+        [
+            {"window": w.name, **asdict(view)}
+            for w in windows
+            if (view := langfuse.view(w)) is not None
+        ],
     )
     text = json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n"
     (directory.path / "verdicts.json").write_text(text, encoding="utf-8")

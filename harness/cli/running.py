@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import provenance
+from harness.evidence.benchmarks import FOLDER, read_benchmarks
 from harness.evidence.collect import Langfuse, LangfuseError, collect
 from harness.evidence.exposition import ExpositionError, parse, unknown_label
 from harness.evidence.scrape import metrics_url, scrape
@@ -108,16 +109,19 @@ def run_scenarios(
     Run scenarios against a target and gather all evidence; gives the run directory.
 
     Interrupted, it still gathers what there is and marks the run so. Raises
-    UsageError or YamlError before any load is sent.
+    UsageError, YamlError or FiguresError before any load is sent.
     """
     slo = load_slo(slo_path, scenario_names(folder))
     load_prices(prices_path)
+    benchmarks = read_benchmarks(slo.benchmarks, reports / FOLDER)
     environment = {**os.environ, **stack.environment}
     preflight(target, slo, environment, say)
     run = provenance.new_run(time.time(), target, command, scenarios, stack)
     directory = RunDirectory.create(reports, run)
     shutil.copyfile(slo_path, directory.path / "slo.yaml")
     shutil.copyfile(prices_path, directory.path / "prices.yaml")
+    for name, text in benchmarks.items():
+        directory.write_benchmark(name, text)
     prepared(directory)
     say(f"run {run.id}: {', '.join(scenarios)} against {target}")
     interrupted = False

@@ -29,7 +29,7 @@ _NARROWEST = 24
 
 def print_verdicts(document: Mapping[str, Any], console: Console) -> None:
     """
-    Print gates, tracked objectives, agreements and the sentence, in this order.
+    Print gates, tracked objectives, agreements, notes and the sentence, in this order.
 
     Colours appear only where the console has them; every colour is a word too.
     Where a line is too long it is folded under its own beginning.
@@ -48,6 +48,10 @@ def print_verdicts(document: Mapping[str, Any], console: Console) -> None:
         if sentence in document["sentence"]:
             continue
         _print(console, ("missing", "yellow"), sentence)
+    for sentence in document["unmeasured"]:
+        _print(console, ("note", "dim"), sentence)
+    for sentence in (d for b in document["benchmarks"] for d in b["differences"]):
+        _print(console, ("note", "dim"), f"{sentence}: a benchmark's figures may differ here")
     status = document["status"]
     _print(console, (status.upper(), _STYLES[status]), _without_word(document["sentence"], status))
 
@@ -77,7 +81,8 @@ def _print_objectives(
 
 def _seen(measurement: Mapping[str, Any], indicator: Mapping[str, Any]) -> str:
     text = figures.measured(measurement, indicator)
-    return "no data" if text == figures.DASH else text
+    # A terminal may know nothing but ASCII.
+    return "no data" if text == figures.DASH else text.replace("\N{MINUS SIGN}", "-")
 
 
 def _print_agreements(document: Mapping[str, Any], console: Console) -> None:

@@ -16,12 +16,14 @@ from langfuse.api.core import ApiError
 from pydantic import ValidationError
 
 from harness.evidence.langfuse import is_root, once
-from harness.model import HarnessError
+from harness.model import HarnessError, Run
 from harness.provenance import langfuse_url
 from harness.runs import Collection, RunDirectory
 
 _FIELDS = "core,basic,time,model,usage,metrics,trace_context"
-# What a run directory keeps of an observation: never inputs, outputs or metadata.
+_OUTPUTS = "core,io"
+# What a run directory keeps of an observation: never inputs, outputs or metadata. Of a tool's
+# output it keeps whether it came from a cache (cacheHit).
 _KEPT = {
     "id": "id",
     "traceId": "trace_id",
@@ -36,6 +38,7 @@ _KEPT = {
     "usageDetails": "usage_details",
     "totalCost": "total_cost",
     "tags": "tags",
+    "sessionId": "session_id",
     "isRootObservation": "is_root_observation",
 }
 _PAGE = 1000
@@ -90,20 +93,28 @@ class Langfuse:
 
     def observations(self, run_id: str, since: float, until: float) -> list[Row]:
         """All observations of a run, page by page."""
-        wanted = [
-            {
-                "type": "arrayOptions",
-                "column": "tags",
-                "operator": "any of",
-                "value": [f"run:{run_id}"],
-            }
+        return [
+            {key: _json(getattr(row, name)) for key, name in _KEPT.items()}
+            for row in self._pages(_FIELDS, [_of_run(run_id)], since, until)
         ]
-        rows: list[Row] = []
+
+    def cache_hits(
+        self, run_id: str, since: float, until: float
+    ) -> dict[tuple[str, str], bool | None]:
+        """Whether a cache gave each tool's answer, by trace and id; None where nothing says so."""
+        wanted = [_of_run(run_id), _one_of("stringOptions", "type", "TOOL")]
+        rows = self._pages(_OUTPUTS, wanted, since, until)
+        return {(row.trace_id, row.id): _cache_hit(row.output) for row in rows}
+
+    def _pages(
+        self, fields: str, wanted: list[dict[str, Any]], since: float, until: float
+    ) -> list[Any]:
+        rows: list[Any] = []
         cursor: str | None = None
         while True:
             get_page = partial(
                 self.api.observations.get_many,
-                fields=_FIELDS,
+                fields=fields,
                 limit=_PAGE,
                 cursor=cursor,
                 from_start_time=datetime.fromtimestamp(since, UTC),
@@ -111,10 +122,7 @@ class Langfuse:
                 filter=json.dumps(wanted),
             )
             page = self._ask(get_page)
-            rows += [
-                {key: _json(getattr(row, name)) for key, name in _KEPT.items()}
-                for row in page.data
-            ]
+            rows += page.data
             cursor = page.meta.cursor
             if not cursor:
                 return rows
@@ -128,6 +136,26 @@ class Langfuse:
             raise LangfuseError(f"{self.url} does not answer as Langfuse does") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise LangfuseError(f"Langfuse at {self.url} cannot be reached: {error}") from error
+
+
+def _of_run(run_id: str) -> dict[str, Any]:
+    return _one_of("arrayOptions", "tags", f"run:{run_id}")
+
+
+def _one_of(kind: str, column: str, value: str) -> dict[str, Any]:
+    """One condition of the API's filter."""
+    return {"type": kind, "column": column, "operator": "any of", "value": [value]}
+
+
+def _cache_hit(output: object) -> bool | None:
+    """Look into what a tool's observation says came out; the API gives objects as text."""
+    if isinstance(output, str):
+        try:
+            output = json.loads(output)
+        except ValueError:
+            return None
+    found = output.get("cache_hit") if isinstance(output, dict) else None
+    return found if isinstance(found, bool) else None
 
 
 def _json(value: Any) -> Any:
@@ -153,6 +181,7 @@ def collect(
     try:
         langfuse = Langfuse.connect(environment)
         by_window, polls = _poll(langfuse, directory, expected, patience)
+        _tell_cache_hits(langfuse, directory.read_run(), by_window)
     except LangfuseError as error:
         seconds = round(patience.now() - begin, 3)
         failed = Collection(complete=False, polls=0, seconds=seconds, problem=str(error))
@@ -171,6 +200,21 @@ def collect(
                 duplicates=len(rows) - len(once(rows)),
             ),
         )
+
+
+def _tell_cache_hits(langfuse: Langfuse, run: Run, by_window: Mapping[str, list[Row]]) -> None:
+    """Add to each tool's row whether a cache answered; it is only shown, so it may fail."""
+    tools = [r for rows in by_window.values() for r in rows if r["type"] == "TOOL"]
+    if not tools:
+        return
+    try:
+        hits = langfuse.cache_hits(
+            run.id, run.started - _MARGIN_SECONDS, time.time() + _MARGIN_SECONDS
+        )
+    except LangfuseError:
+        return
+    for row in tools:
+        row["cacheHit"] = hits.get((row["traceId"], row["id"]))
 
 
 def _poll(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.evidence.views import TraceView, view
 from harness.model import Account, Indicator, Interval, Kind, Measurement, Window
 from harness.prices import PriceBook
 from harness.runs import RunDirectory
@@ -73,6 +74,11 @@ class LangfuseEvidence:
             cost_usd=_cost(rows),
             traces=frozenset(str(r.get("traceId")) for r in rows if is_root(r)),
         )
+
+    def view(self, window: Window) -> TraceView | None:
+        """Sum up what the traces of one window show, for the report; None without any."""
+        rows = self._rows.get(window.name)
+        return None if rows is None else view(rows)
 
     def recomputed_cost(self, window: Window) -> tuple[float | None, str]:
         """Price the usage of every generation anew: (USD, what could not be priced)."""

@@ -11,6 +11,7 @@ from harness.model import (
     Agreement,
     Evidence,
     Finding,
+    Interval,
     Judgement,
     Kind,
     Measurement,
@@ -161,15 +162,25 @@ def _decide_one(objective: Objective, m: Measurement) -> tuple[Status, str]:
         msg = f"{m.witness} has no value"
         raise ValueError(msg)
     if objective.indicator.kind in (Kind.COUNT, Kind.AMOUNT):
-        unit = f" {objective.indicator.unit}".rstrip()
-        form = ".0f" if objective.indicator.kind is Kind.COUNT else ".4g"
-        allowed = f"{unit}, at most {objective.target:g} allowed"
-        if m.value.high <= objective.target:
-            return Status.MET, f"{m.value.high:{form}}{allowed}"
-        if m.value.low > objective.target:
-            return Status.MISSED, f"{m.value.low:{form}}{allowed}"
-        return Status.INCONCLUSIVE, f"{objective.target:g} lies inside what it knows"
+        return _decide_amount(objective, m.value)
     return _decide_share(objective, m.value.low, m.value.high, m.events)
+
+
+def _decide_amount(objective: Objective, value: Interval) -> tuple[Status, str]:
+    """Decide on a number itself: all that it may be must be on one side of the bound."""
+    indicator = objective.indicator
+    if indicator.unit == "%":
+        low, high, target = (_percent(v) for v in (value.low, value.high, objective.target))
+    else:
+        unit = f" {indicator.unit}".rstrip()
+        form = ".0f" if indicator.kind is Kind.COUNT else ".4g"
+        low, high = (f"{v:{form}}{unit}" for v in (value.low, value.high))
+        target = f"{objective.target:g}"
+    if value.low <= objective.target < value.high:
+        return Status.INCONCLUSIVE, f"{target} lies inside what it knows, {low} to {high}"
+    seen = low if value.low == value.high else f"{low} to {high}"
+    status = Status.MET if value.high <= objective.target else Status.MISSED
+    return status, f"{seen}, at most {target} allowed"
 
 
 def _decide_share(

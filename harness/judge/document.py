@@ -23,12 +23,18 @@ def document(
     table: Sequence[Quantile],
     curve: Sequence[Quantile],
     promises: Mapping[str, str],
+    benchmarks: Sequence[Mapping[str, Any]] = (),
+    unmeasured: Sequence[str] = (),
+    traces: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """
     Write a judgement as JSON-ready values; the same evidence gives the same document.
 
     `windows` are facts on each window, `promises` say which files were judged
-    by (name and digest), `recomputed` is usage times price in USD per window.
+    by (name and digest), `recomputed` is usage times price in USD per window,
+    `benchmarks` are facts on each benchmark whose figures were judged, and
+    `unmeasured` are sentences on objectives that were left out for want of one, and
+    `traces` are what the traces of each window show, for people to read.
     Infinity is written as the text "inf", since JSON has no word for it.
     """
     fields: dict[str, Any] = _plain(
@@ -46,6 +52,9 @@ def document(
             "accounts": [_account(w, a, recomputed) for w, a in accounts],
             "quantiles": [asdict(q) for q in table],
             "curve": [asdict(q) for q in curve],
+            "benchmarks": benchmarks,
+            "unmeasured": unmeasured,
+            "traces": traces,
         }
     )
     return fields

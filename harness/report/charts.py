@@ -75,15 +75,16 @@ def interval_chart(
     """
     A line per witness: what it saw, how sure that is, and which side of the target was promised.
 
-    A share is drawn on a piece of 0 to 1 that shows it well, anything else from 0.
+    A share is drawn on a piece of 0 to 1 that shows it well, anything else from 0
+    or from what is below it.
     """
     ends = [v for s in seen for v in (s.low, s.high, s.least, s.most) if v is not None]
     finite = [v for v in ends if math.isfinite(v)]
     if not finite:
         return ""
-    low, high = min(*finite, target) if share else 0.0, max(*finite, target)
+    low, high = min(*finite, target if share else 0.0), max(*finite, target)
     room = 0.12 * (high - low) or 0.1
-    low, high = max(0.0, low - room), high + room
+    low, high = low - room if low < 0 else max(0.0, low - room), high + room
     if share:
         high = min(1.0, high)
 

@@ -49,6 +49,8 @@ def percent(share: float | None) -> str:
     """At most two decimals; never rounded to all or nothing when it is not."""
     if share is None:
         return DASH
+    if share < 0:
+        return f"\N{MINUS SIGN}{_trimmed(-100 * share, 2)} %"
     text = _trimmed(100 * share, 2)
     if text == "100" and share < 1:
         return "over 99.99 %"
@@ -76,12 +78,19 @@ def rate(value: float | None) -> str:
     return DASH if value is None else f"{_trimmed(value, 2)} /s"
 
 
+def mean(value: float | None) -> str:
+    """A mean of counts, which need not be whole."""
+    return DASH if value is None else _trimmed(value, 2)
+
+
 def amount(value: float | None, unit: str) -> str:
     """A number in the unit of its indicator."""
     if unit in ("s", "seconds"):
         return seconds(value)
     if unit == "USD":
         return usd(value)
+    if unit == "%":
+        return percent(value)
     return DASH if value is None else f"{value:,.4g} {unit}".rstrip()
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from harness.report import charts, figures, tables
 from harness.report.verdicts import WORDS, by_gravity, disputes, gravest, witnesses
+from harness.slo import BENCHMARK
 
 _TIMES = {
     "response_time": "response time",
@@ -46,6 +47,7 @@ def _environment() -> Environment:
         "count": figures.count,
         "usd": figures.usd,
         "rate": figures.rate,
+        "mean": figures.mean,
     }
     environment.filters.update({name: _of_any(write) for name, write in shown.items()})
     environment.filters["span"] = _span
@@ -81,11 +83,14 @@ def _view(document: tables.Document) -> dict[str, Any]:
         "seconds": None if run["ended"] is None else run["ended"] - run["started"],
         "tiles": _tiles(document, costs),
         "disputes": disputes(document),
-        "witnesses": witnesses(document),
+        "witnesses": [w for w in witnesses(document) if w != BENCHMARK],
         "objectives": objectives,
+        "benchmarks": [_benchmark(b, objectives) for b in document["benchmarks"]],
         "scenarios": [_scenario(document, w) for w in document["windows"]],
         "costs": costs.to_dict("index"),
         "total": costs.sum(skipna=False).to_dict() if len(costs) > 1 else None,
+        "agent": tables.agent(document).to_dict("index"),
+        "tools": tables.tools(document).to_dict("index"),
         "load": tables.load(document).to_dict("index"),
         "style": _inlined("report.css"),
         "script": _inlined("report.js"),
@@ -156,15 +161,54 @@ def _objective(verdict: Mapping[str, Any], answers: pd.DataFrame) -> dict[str, A
         "sentence": objective["sentence"],
         "scenario": objective["scenario"],
         "gate": objective["gate"],
+        "where": _where(objective),
         "promise": figures.promise(objective),
+        "unit": indicator["unit"],
         "status": verdict["status"],
         "rank": WORDS.index(verdict["status"]),
         "reason": verdict["reason"],
         "cells": cells,
+        "figure": cells[BENCHMARK]["text"] if BENCHMARK in cells else "",
         "chart": _chart(f"Promised {objective['promise']}; seen: {said}", objective, own),
         "finding": gravest(agreements),
         "agreements": agreements,
         "agreeing": sum(a["finding"] == "agree" for a in agreements),
+    }
+
+
+def _where(objective: Mapping[str, Any]) -> str:
+    """What a promise is about: a scenario, the whole run, or what was measured apart from it."""
+    if BENCHMARK in objective["indicator"]["asks"]:
+        return "measured apart"
+    return "all scenarios" if objective["scenario"] == "all" else str(objective["scenario"])
+
+
+def _benchmark(
+    benchmark: Mapping[str, Any], objectives: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A benchmark's figures beside what was promised of them, and when and on what it ran."""
+    judged = {o["name"]: o for o in objectives}
+    rows = []
+    for figure in benchmark["figures"]:
+        objective = judged[figure["objective"]]
+        value, low, high = (figures.number(figure[name]) for name in ("value", "low", "high"))
+        unit = objective["unit"]
+        rows.append(
+            {
+                **{name: objective[name] for name in ("name", "status", "rank", "promise")},
+                "figure": figure["figure"],
+                "estimate": figures.amount(value, unit),
+                "interval": figures.span(low, high, "amount", unit),
+                "events": figures.count(figure["count"]),
+            }
+        )
+    return {
+        "name": benchmark["name"],
+        "measured": _moment(datetime.fromisoformat(benchmark["measured_at"]).timestamp()),
+        "machine": benchmark["machine"],
+        "versions": benchmark["versions"],
+        "differences": benchmark["differences"],
+        "rows": rows,
     }
 
 

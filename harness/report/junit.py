@@ -39,7 +39,9 @@ def junit(document: Mapping[str, Any]) -> str:
         value = f"{'real' if part['real'] else 'stand-in'}: {part['description']}"
         ET.SubElement(properties, "property", name=_clean(part["name"]), value=_clean(value))
     suite.extend(cases)
-    ET.SubElement(suite, "system-out").text = _clean(document["sentence"])
+    ET.SubElement(suite, "system-out").text = _clean(
+        "\n".join((document["sentence"], *document["unmeasured"]))
+    )
     root = ET.Element("testsuites", _totals(cases))
     root.append(suite)
     ET.indent(root)

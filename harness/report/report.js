@@ -24,7 +24,8 @@ function sort(table, column, numeric, down) {
   const many = bodies.length > 1;
   const items = many ? bodies : [...bodies[0].rows];
   const key = (item) => {
-    const cell = (many ? item.rows[0] : item).cells[column];
+    const { cells } = many ? item.rows[0] : item;
+    const cell = cells[Math.min(column, cells.length - 1)];  // one that spans several comes before the last
     const text = cell.dataset.sort ?? cell.textContent;
     return numeric ? Number.parseFloat(text) : text;
   };

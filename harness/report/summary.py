@@ -24,6 +24,8 @@ def summary(document: Mapping[str, Any]) -> str:
         _problems(document),
         _table("Gates", gates),
         _table("Tracked", tracked),
+        *(_cell(sentence) for sentence in document["unmeasured"]),
+        *map(_benchmark, document["benchmarks"]),
         f"**Agreement of the witnesses:** {_agreements(document['agreements'])}.",
         _parts(run["parts"]),
     ]
@@ -65,6 +67,13 @@ def _row(verdict: Mapping[str, Any]) -> str:
         _cell(verdict["reason"]) if verdict["status"] != "met" else "",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _benchmark(benchmark: Mapping[str, Any]) -> str:
+    """Say when and on what a benchmark's figures were measured."""
+    on = ", ".join(f"{name} {value}" for name, value in benchmark["machine"].items())
+    facts = f"Figures of the benchmark {benchmark['name']} are of {benchmark['measured_at']}, {on}"
+    return _cell(". ".join((facts, *benchmark["differences"])) + ".")
 
 
 def _agreements(agreements: Iterable[Mapping[str, Any]]) -> str:

@@ -112,9 +112,56 @@ def costs(document: Document) -> pd.DataFrame:
         dtype="float64",
     )
     per = frame["requests"].where(frame["requests"] > 0)
+    sessions = agent(document)["sessions"].reindex(frame.index)
     return frame.assign(
         tokens_per_request=(frame["input_tokens"] + frame["output_tokens"]) / per,
         usd_per_request=frame["cost_usd"] / per,
+        usd_per_session=frame["cost_usd"] / sessions,
+    )
+
+
+def agent(document: Document) -> pd.DataFrame:
+    """What the traces show of the agent: a row for each window, shares and means per request."""
+    rows = {t["window"]: _agent(t) for t in document["traces"]}
+    columns = ["requests", "succeeded", "llm_calls", "tool_calls", "sessions"]
+    frame = pd.DataFrame.from_dict(rows, orient="index", dtype="float64")
+    return frame.reindex(columns=columns)
+
+
+def _agent(trace: Mapping[str, Any]) -> dict[str, float | None]:
+    requests = trace["requests"]
+
+    def per_request(count: int) -> float | None:
+        return count / requests if requests else None
+
+    return {
+        "requests": requests,
+        "succeeded": per_request(requests - trace["failed"]),
+        "llm_calls": per_request(trace["llm_calls"]),
+        "tool_calls": per_request(sum(t["calls"] for t in trace["tools"])),
+        "sessions": number(trace["sessions"]),
+    }
+
+
+def tools(document: Document) -> pd.DataFrame:
+    """
+    How the tools were used in the whole run, the one used most first.
+
+    `share` is of all tool calls; `succeeded` and `hits` are shares of the tool's
+    own calls (hits of those that say whether a cache answered), `seconds` their mean.
+    """
+    counted = ["calls", "failed", "seconds", "told", "hits"]
+    rows = [tool for trace in document["traces"] for tool in trace["tools"]]
+    frame = pd.DataFrame(rows, columns=["name", *counted]).groupby("name")[counted].sum()
+    frame = frame.astype("float64").sort_values("calls", ascending=False, kind="stable")
+    return pd.DataFrame(
+        {
+            "calls": frame["calls"],
+            "share": frame["calls"] / frame["calls"].sum(),
+            "succeeded": 1 - frame["failed"] / frame["calls"],
+            "hits": frame["hits"] / frame["told"].where(frame["told"] > 0),
+            "seconds": frame["seconds"] / frame["calls"],
+        }
     )
 
 

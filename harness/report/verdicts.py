@@ -12,6 +12,8 @@ from harness.runs import RunError
 
 WORDS = ("missed", "inconclusive", "met")
 GRAVEST_FIRST = ("contradiction", "unaccounted time", "not comparable", "agree")
+# What judging did not write at first: a document without them has none.
+_LATER: Mapping[str, list[Any]] = {"benchmarks": [], "unmeasured": [], "traces": []}
 _FIELDS = {
     "status", "exit_code", "sentence", "missing", "run", "promises", "windows",
     "verdicts", "agreements", "accounts", "quantiles", "curve",
@@ -39,7 +41,7 @@ def read_verdicts(run_directory: Path) -> dict[str, Any]:
     absent = sorted(_FIELDS - document.keys())
     if absent:
         raise RunError(f"{path} is damaged: it has no {', '.join(absent)}")
-    return document
+    return {**_LATER, **document}
 
 
 def by_gravity(verdicts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

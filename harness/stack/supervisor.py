@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import socket
@@ -27,6 +28,11 @@ _READY_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 # Keys of stand-ins open nothing; they only have to be the same at both ends.
 _STANDIN_KEYS = {"LANGFUSE_PUBLIC_KEY": "pk-lf-stand-in", "LANGFUSE_SECRET_KEY": "sk-lf-stand-in"}
+# Settings of the parts: the caller's own are meant for other apps.
+_OF_THE_TARGET = (
+    "CACHE_", "DATA_ROOT", "LANGFUSE_", "LOG_", "OBSERVABILITY_", "OTEL_", "PRICES_",
+    "PROMETHEUS_", "REDACT_", "SIMLLM_", "TOKEN_", "TRACING_",
+)  # fmt: skip
 _REAL = "HARNESS_REAL"
 _MODEL = "gpt-4o-mini"
 
@@ -146,6 +152,11 @@ def _start(
     app = _listen(0) if fault.queue_seconds else listening
     settings = {
         **traces,
+        "OBSERVABILITY_PROFILE": "ai",
+        "LOG_FORMAT": "json",
+        "PRICES_PATH": str(prices.resolve()),
+        # Of the few hundred calls of a run, enough must be checked to judge by.
+        "TOKEN_CHECK_EVERY": "2",
         "LANGFUSE_HOST": langfuse,
         "LANGFUSE_ENABLED": "true",
         "LANGFUSE_FLUSH_INTERVAL": "1",
@@ -175,7 +186,7 @@ def _harmless(variable: str, real: tuple[str, ...]) -> bool:
     """Whether a variable may reach the parts: the caller's keys only where they are meant."""
     if variable.startswith(("OPENAI_", "AZURE_OPENAI_")):
         return "llm" in real
-    return not variable.startswith(("LANGFUSE_", "SIMLLM_", "DATA_ROOT", "CACHE_", "PROMETHEUS_"))
+    return not variable.startswith(_OF_THE_TARGET)
 
 
 def _listen(port: int) -> socket.socket:
@@ -266,8 +277,17 @@ def _wait_until_ready(services: list[_Service]) -> None:
 
 
 def _last_words(log: Path) -> str:
+    """The last line of a log; of a line in JSON what happened, and by which exception."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    if not lines:
+        return "it said nothing"
+    try:
+        fields = json.loads(lines[-1])
+    except ValueError:
+        return lines[-1]
+    said = [fields.get(key) for key in ("event", "exception")] if isinstance(fields, dict) else []
+    texts = [text.strip() for text in said if isinstance(text, str) and text.strip()]
+    return ": ".join(text.splitlines()[-1].strip() for text in texts) or lines[-1]
 
 
 def _stop(services: list[_Service]) -> None:

@@ -81,12 +81,17 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one LLM call gave: text, or tool calls. `usage` is None when it was not told."""
+    """
+    What one LLM call gave: text, or tool calls.
+
+    `usage` is None when it was not told; `usage_estimated` says that it was counted here instead.
+    """
 
     content: str
     tool_calls: tuple[ToolCall, ...]
     usage: Usage | None
     model: str
+    usage_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

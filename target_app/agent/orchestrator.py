@@ -39,9 +39,10 @@ class Orchestrator:
     async def run_turn(
         self,
         calls: Sequence[ToolCall],
-        run_call: RunCall,
         finished: Finished,
-        waited: Callable[[float], None],
+        *,
+        run_call: RunCall,
+        waited: Callable[[float], None] | None = None,
     ) -> tuple[ToolResult, ...]:
         """
         Run the calls and answer their results in the order of the calls.
@@ -53,7 +54,8 @@ class Orchestrator:
         async def bounded(call: ToolCall) -> ToolResult:
             asked = time.perf_counter()
             async with self._semaphore:
-                waited(time.perf_counter() - asked)
+                if waited is not None:
+                    waited(time.perf_counter() - asked)
                 result = await run_call(call)
             # The place is free again: a slow listener holds up its own chat only.
             await finished(result)

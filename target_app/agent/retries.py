@@ -16,6 +16,8 @@ from target_app.agent.messages import Prompt, Reply
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 8.0
 
+Call = Callable[[Prompt, OnToken | None], Awaitable[Reply]]
+
 
 @dataclass(frozen=True, slots=True)
 class Retries:
@@ -48,18 +50,20 @@ class RetryingLLM:
     """
     An LLM that is asked again after a failure that may pass.
 
-    Each attempt is a call of its own to the LLM it wraps. Once a piece of a streamed answer was
-    handed out there is no other attempt: nobody can take back what was read.
+    Each attempt is a call of its own to the LLM it wraps, and `calls` counts them all. Once a
+    piece of a streamed answer was handed out there is no other attempt: nobody can take back what
+    was read.
     """
 
     def __init__(self, llm: LLM, retries: Retries) -> None:
         """Wrap `llm`."""
         self._llm = llm
         self._retries = retries
+        self.calls = 0
 
     async def call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
         """Ask until there is an answer. Raises the LLMError of the last attempt."""
-        attempts = _Attempts(self._llm, self._retries, prompt, on_token)
+        attempts = _Attempts(self._call, self._retries, prompt, on_token)
         try:
             return await attempts.make()
         except LLMError as error:
@@ -76,6 +80,10 @@ class RetryingLLM:
         )
         return await retrying(attempts.go_on)
 
+    async def _call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
+        self.calls += 1
+        return await self._llm.call(prompt, on_token)
+
 
 class _Attempts:
     """The attempts at one call; `failure` is the first one's, until it was counted."""
@@ -83,9 +91,9 @@ class _Attempts:
     failure: LLMError | None = None
 
     def __init__(
-        self, llm: LLM, retries: Retries, prompt: Prompt, on_token: OnToken | None
+        self, call: Call, retries: Retries, prompt: Prompt, on_token: OnToken | None
     ) -> None:
-        self._llm = llm
+        self._call = call
         self._retries = retries
         self._prompt = prompt
         self._on_token = on_token
@@ -96,7 +104,7 @@ class _Attempts:
         left = max(0.0, self._deadline - self._retries.clock())
         asked = self._prompt
         prompt = Prompt(asked.messages, asked.tools, asked.headers, left)
-        return await self._llm.call(prompt, self._hand_out if self._on_token else None)
+        return await self._call(prompt, self._hand_out if self._on_token else None)
 
     async def go_on(self) -> Reply:
         if self.failure is None:

@@ -37,14 +37,14 @@ class TokenUsage(BaseModel):
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 
-    def apart(self) -> Usage:
-        """Count each token under one heading only."""
+    def apart(self) -> Usage | None:
+        """Count each token under one heading only; a usage that cannot be is as good as none."""
         prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
         cached = (prompt.cached_tokens or 0) if prompt else 0
         reasoning = (completion.reasoning_tokens or 0) if completion else 0
-        return Usage(
-            self.prompt_tokens - cached, cached, self.completion_tokens - reasoning, reasoning
-        )
+        shown, fresh = self.completion_tokens - reasoning, self.prompt_tokens - cached
+        usage = Usage(fresh, cached, shown, reasoning)
+        return usage if min(fresh, cached, shown, reasoning) >= 0 else None
 
 
 class Function(BaseModel):

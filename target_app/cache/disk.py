@@ -184,6 +184,11 @@ class Disk:
         """Bytes in the file, as far as they are known here."""
         return sum(size for _, size in self._totals.values())
 
+    @property
+    def usage_bytes(self) -> int:
+        """Bytes of all files in the folder, those that SQLite adds among them. Blocks."""
+        return sum(path.lstat().st_size for path in self._folder.iterdir())
+
     def __len__(self) -> int:
         """Results in the file, as far as they are known here."""
         return sum(entries for entries, _ in self._totals.values())

@@ -9,41 +9,65 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, TypeVar
+
+from prometheus_client import Counter, Histogram
 
 from target_app.agent.llm import LLM, LLMError, OnToken
-from target_app.agent.messages import (
-    Prompt,
-    Reply,
-    ToolCall,
-    ToolResult,
-)
+from target_app.agent.messages import Prompt, Reply, ToolCall, ToolResult
 from target_app.agent.orchestrator import Finished, Orchestrator, RunCall
 from target_app.agent.tools import TOOLS, CacheType
 from target_app.cache.state import Change
-from target_app.observability.metrics import UNKNOWN_TOOL, Metrics
-from target_app.observability.tracing import ChatTrace, Span, cut, cut_messages, usage_details
+from target_app.observability.accounts import Accounts
+from target_app.observability.metrics import UNKNOWN_TOOL, Metrics, observe
+from target_app.observability.request_trace import current_exemplar
+from target_app.observability.spans import Details, Span
+from target_app.observability.tracing import ChatTrace
 from target_app.sandbox.isolation import Sandbox
 from target_app.sandbox.result import Command, Execution
 
+CLIENT_LEFT = "the client left before the answer was there"
+
+
+Metric = TypeVar("Metric", Counter, Histogram)
+
+
+@lru_cache(maxsize=512)
+def child(metric: Metric, *labels: str) -> Metric:
+    """Answer the child with these labels: what every chat counts is not looked up every time."""
+    return metric.labels(*labels)
+
 
 class ObservedLLM:
-    """An LLM whose calls are counted, timed and traced. One for each chat, with its `calls`."""
+    """An LLM whose calls are counted, timed and traced. One for each chat."""
 
-    def __init__(self, llm: LLM, model: str, metrics: Metrics, trace: ChatTrace) -> None:
+    def __init__(
+        self, llm: LLM, model: str, metrics: Metrics, accounts: Accounts, trace: ChatTrace
+    ) -> None:
         """Wrap `llm`, which is asked for `model`."""
         self._llm = llm
         self._model = model
         self._metrics = metrics
+        self._accounts = accounts
         self._trace = trace
-        self.calls = 0
 
     async def call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
         """Ask once; whatever way the call ends, it is counted once."""
-        self.calls += 1
-        generation = self._generation(prompt)
+        generation = self._trace.iteration.child(
+            "generation", "llm", lazily=lambda: self._asked(prompt, on_token)
+        )
         headers = {**prompt.headers, **self._trace.forwarded, **generation.headers()}
         prompt = Prompt(prompt.messages, prompt.tools, headers, prompt.timeout_seconds)
+        with generation:
+            reply = await self._timed(prompt, on_token, generation)
+            self._accounts.book(reply)
+            generation.update(lazily=lambda: _answered(reply))
+        await self._accounts.check(prompt, reply)
+        return reply
+
+    async def _timed(self, prompt: Prompt, on_token: OnToken | None, generation: Span) -> Reply:
+        """Make the call, and count and time it."""
         seen = False
 
         async def first_seen(text: str) -> None:
@@ -54,51 +78,49 @@ class ObservedLLM:
             if on_token is not None:
                 await on_token(text)
 
+        metrics = self._metrics
         status = "error"
         started = time.perf_counter()
-        with generation:
-            try:
-                reply = await self._llm.call(prompt, None if on_token is None else first_seen)
-                status = "success"
-            except LLMError as error:
-                self._metrics.errors.labels(error.kind, "llm").inc()
-                generation.fail(str(error))
-                raise
-            except asyncio.CancelledError:
-                generation.fail("the client left before the answer was there")
-                raise
-            finally:
-                self._metrics.llm_call_duration.observe(time.perf_counter() - started)
-                self._metrics.llm_calls.labels(status).inc()
-            if reply.usage is None:
-                self._metrics.errors.labels("usage_missing", "llm").inc()
-            else:
-                self._metrics.count_usage(reply.usage)
-            generation.update(
-                # The model that answered: its name decides the price.
-                model=reply.model,
-                output={
-                    "content": cut(reply.content),
-                    "tool_calls": [
-                        {"name": call.name, "arguments": cut(call.arguments)}
-                        for call in reply.tool_calls
-                    ],
-                },
-                usage_details=None if reply.usage is None else usage_details(reply.usage),
-            )
+        try:
+            reply = await self._llm.call(prompt, None if on_token is None else first_seen)
+            status = "success"
+        except LLMError as error:
+            metrics.errors.labels(error.kind, "llm").inc()
+            generation.fail(str(error))
+            raise
+        except asyncio.CancelledError:
+            generation.fail(CLIENT_LEFT)
+            raise
+        except Exception as error:
+            generation.fail(type(error).__name__)
+            raise
+        finally:
+            duration = time.perf_counter() - started
+            observe(metrics.llm_call_duration, duration, current_exemplar())
+            child(metrics.llm_calls, status).inc()
         return reply
 
-    def _generation(self, prompt: Prompt) -> Span:
-        above = self._trace.iteration
-        if not above.is_recording:
-            return above
-        return above.child(
-            "generation",
-            "llm",
-            model=self._model,
-            input=cut_messages(prompt.messages),
-            metadata={"tools_offered": len(prompt.tools)},
-        )
+    def _asked(self, prompt: Prompt, on_token: OnToken | None) -> Details:
+        parameters: dict[str, str | bool] = {"stream": on_token is not None}
+        if prompt.tools:
+            parameters["tool_choice"] = "auto"
+        return {
+            "model": self._model,
+            "model_parameters": parameters,
+            "input": prompt.messages,
+            "metadata": {"tools_offered": len(prompt.tools)},
+        }
+
+
+def _answered(reply: Reply) -> Details:
+    wanted = [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls]
+    return {
+        # The model that answered: its name decides the price.
+        "model": reply.model,
+        "output": {"content": reply.content, "tool_calls": wanted},
+        "usage": reply.usage,
+        "usage_estimated": reply.usage_estimated,
+    }
 
 
 class ObservedTurns:
@@ -130,35 +152,39 @@ class ObservedTurns:
 
             async def run_call(call: ToolCall) -> ToolResult:
                 name = call.name if call.name in TOOLS else UNKNOWN_TOOL
-                with turn.child("tool", name, input=cut(call.arguments)) as span:
+                with turn.child("tool", name, input=call.arguments) as span:
                     started = time.perf_counter()
                     result = await self._run_call(call)
                     duration = time.perf_counter() - started
                     self._count(name, result, duration)
-                    span.update(
-                        output={
-                            "success": result.result.success,
-                            "output_length": len(result.result.stdout),
-                            "cache_hit": result.cache_hit,
-                            "return_code": result.result.return_code,
-                            "duration_seconds": round(duration, 6),
-                        }
-                    )
+                    span.update(lazily=lambda: _came_to(result, duration))
                     if result.status != "success":
-                        span.fail(cut(result.result.error or result.status))
+                        span.fail(result.result.error or result.status)
                 return result
 
             return await self._orchestrator.run_turn(
-                calls, run_call, finished, metrics.tool_semaphore_wait.observe
+                calls, finished, run_call=run_call, waited=metrics.tool_semaphore_wait.observe
             )
 
     def _count(self, name: str, result: ToolResult, duration: float) -> None:
         metrics = self._metrics
-        metrics.tool_executions.labels(name, result.status).inc()
-        metrics.tool_execution_duration.labels(name).observe(duration)
+        child(metrics.tool_executions, name, result.status).inc()
+        observe(child(metrics.tool_execution_duration, name), duration, current_exemplar())
         if result.blocked is not None:
             metrics.sandbox_security_blocks.labels(result.blocked).inc()
             metrics.errors.labels(result.blocked, "sandbox").inc()
+
+
+def _came_to(result: ToolResult, duration: float) -> Details:
+    return {
+        "output": {
+            "success": result.result.success,
+            "output_length": len(result.result.stdout),
+            "cache_hit": result.cache_hit,
+            "return_code": result.result.return_code,
+            "duration_seconds": round(duration, 6),
+        }
+    }
 
 
 class CacheMetrics:

@@ -1,91 +1,69 @@
 """
-Langfuse traces: one per chat, and in it one observation per iteration, LLM call and tool call.
+Traces: one per chat, and in it a span per iteration, LLM call, turn of tools and tool call.
 
-Nothing here waits for the network: spans are exported in batches by a background thread. The
-tracer provider is the app's own, never the process's global one, so that the sample rate is
-obeyed and no other library's spans go to Langfuse.
+Where they go is decided by the profile: to Langfuse, to an OpenTelemetry collector, into the log,
+or nowhere. Nothing here waits for the network.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from dataclasses import dataclass
 
-from langfuse import Langfuse, LangfuseOtelSpanAttributes, propagate_attributes
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
-from target_app.agent.messages import Message, Usage
-from target_app.observability.trace_context import TraceContext
+from target_app.observability.langfuse_sink import LangfuseSink
+from target_app.observability.log_sink import LogSink
+from target_app.observability.metrics import Metrics
+from target_app.observability.otlp_sink import OtlpSink
+from target_app.observability.redaction import Redactor
+from target_app.observability.request_trace import RequestTrace
+from target_app.observability.spans import (
+    Details,
+    Kind,
+    Origin,
+    Sink,
+    SinkSpan,
+    Span,
+    Telling,
+    Told,
+)
 from target_app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-CONTENT_CHARACTERS = 1000
-"""How much of one text leaves the process."""
-
 FLUSH_SECONDS = 5.0
 """How long a shutdown waits for the last spans, at most."""
 
-Kind = Literal["agent", "span", "tool", "generation"]
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    A sink, and the share of traces it is told.
 
-class Span:
-    """One observation, or nothing at all when tracing is off. Ends when its block ends."""
+    A trace is kept or dropped as a whole, by its id; the caller's flag is not obeyed.
+    """
 
-    def __init__(self, observation: Any = None) -> None:
-        """Wrap an observation of the Langfuse SDK, or None."""
-        self._observation = observation
+    sink: Sink
+    sample_rate: float = 1.0
+
+    def takes(self, trace_id: str) -> bool:
+        """Answer whether a trace, 32 hexadecimal digits, is in the sample."""
+        if self.sample_rate >= 1:
+            return True
+        bound = TraceIdRatioBased.get_bound_for_rate(self.sample_rate)
+        return int(trace_id, 16) & TraceIdRatioBased.TRACE_ID_LIMIT < bound
 
     @property
-    def is_recording(self) -> bool:
-        """Whether what is told here goes anywhere."""
-        return self._observation is not None
-
-    def child(self, kind: Kind, name: str, **attributes: Any) -> Span:
-        """Begin an observation beneath this one."""
-        if self._observation is None:
-            return self
-        return Span(self._observation.start_observation(as_type=kind, name=name, **attributes))
-
-    def update(self, **attributes: Any) -> None:
-        """Add what became known; None stands for what did not."""
-        if self._observation is not None:
-            self._observation.update(**attributes)
-
-    def fail(self, reason: str) -> None:
-        """Mark the observation as failed."""
-        self.update(level="ERROR", status_message=reason)
-
-    def first_token(self) -> None:
-        """Note that the first piece of a streamed answer came just now."""
-        self.update(completion_start_time=datetime.now(UTC))
-
-    def end(self) -> None:
-        """End the observation now."""
-        if self._observation is not None:
-            self._observation.end()
-
-    def headers(self) -> Mapping[str, str]:
-        """Headers that carry this span to the next service on the way."""
-        if self._observation is None:
-            return {}
-        return {"traceparent": f"00-{self._observation.trace_id}-{self._observation.id}-01"}
-
-    def __enter__(self) -> Self:
-        """Hand out the span."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the span, whatever happened."""
-        self.end()
+    def wants_server_spans(self) -> bool:
+        """Whether a span is begun here for every HTTP request."""
+        return getattr(self.sink, "wants_server_spans", False)
 
 
 class ChatTrace:
@@ -109,135 +87,176 @@ class ChatTrace:
             self.iteration = self.root
 
 
+class RequestSpan(Span):
+    """The span of an HTTP request. `ids` has its id in each sink: the chat's parents."""
+
+    __slots__ = ("ids",)
+
+    def __init__(self, begun: Mapping[int, SinkSpan], telling: Telling) -> None:
+        """Tell the spans begun at these places."""
+        super().__init__(tuple(begun.values()), telling)
+        self.ids = {place: span.span_id for place, span in begun.items()}
+
+
 class Tracing:
     """Makes the traces of the app, or none when it is off."""
 
-    def __init__(self, client: Langfuse | None, provider: TracerProvider | None) -> None:
-        """Trace with a client of the SDK; None turns tracing off."""
-        self._client = client
-        self._provider = provider
+    def __init__(self, places: Sequence[Place], telling: Telling, metrics: Metrics) -> None:
+        """Tell these places; without any, tracing stays off."""
+        self._places = tuple(places)
+        self._telling = telling
+        self._enabled_gauge = metrics.tracing_enabled
+        self._recorded = metrics.traces.labels("recorded")
+        self._not_sampled = metrics.traces.labels("not_sampled")
+        self._switched_off = metrics.traces.labels("switched_off")
+        self._for_requests = [
+            number for number, place in enumerate(self._places) if place.wants_server_spans
+        ]
+        self.switch(on=True)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the traces go."""
+        return self._places
 
     @property
     def enabled(self) -> bool:
-        """Whether traces are made."""
-        return self._client is not None
+        """Whether traces are made now."""
+        return self._enabled
+
+    def switch(self, *, on: bool) -> None:
+        """Begin or stop making traces; those that began are told to their end."""
+        self._enabled = on and bool(self._places)
+        self._enabled_gauge.set(self._enabled)
+
+    def request(self, request: RequestTrace) -> Span:
+        """Begin the span of a request, for the places that want one."""
+        if not self._enabled or not self._for_requests:
+            return Span()
+        begun = self._begin(
+            self._for_requests, "server", request.method, {}, request, session_id=None
+        )
+        return RequestSpan(begun, self._telling)
 
     @contextmanager
-    def chat(self, context: TraceContext, session_id: str, message: str) -> Iterator[ChatTrace]:
+    def chat(self, request: RequestTrace, session_id: str, message: str) -> Iterator[ChatTrace]:
         """Trace one chat. The root joins the caller's trace, and is marked as the app's root."""
-        if self._client is None:
-            yield ChatTrace(Span(), _forwarded(context))
+        if not self._enabled:
+            self._switched_off.inc()
+            yield ChatTrace(Span(), _forwarded(request))
             return
-        place: dict[str, Any] = {}
-        if context.trace_id is not None:
-            # The parent is a span of the caller's that Langfuse never gets; the SDK then marks
-            # this one as root, which is what readers of the traces look for.
-            place["trace_context"] = {
-                "trace_id": context.trace_id,
-                "parent_span_id": context.parent_span_id,
-            }
-        with (
-            propagate_attributes(
-                session_id=session_id, tags=list(context.tags) or None, trace_name="chat"
-            ),
-            Span(
-                self._client.start_observation(
-                    as_type="agent", name="chat", input=cut(message), **place
-                )
-            ) as root,
-        ):
+        everywhere = range(len(self._places))
+        begun = self._begin(
+            everywhere, "agent", "chat", {"input": message}, request, session_id=session_id
+        )
+        if not begun:
+            self._not_sampled.inc()
+            yield ChatTrace(Span(), _forwarded(request))
+            return
+        self._recorded.inc()
+        with Span(tuple(begun.values()), self._telling) as root:
             trace = ChatTrace(root, {})
             try:
                 yield trace
             finally:
                 trace.end_iteration()
 
+    def _begin(
+        self,
+        places: Sequence[int],
+        kind: Kind,
+        name: str,
+        details: Details,
+        request: RequestTrace,
+        *,
+        session_id: str | None,
+    ) -> dict[int, SinkSpan]:
+        """Begin a span at each of the places that take the trace."""
+        begun: dict[int, SinkSpan] = {}
+        taking = [n for n in places if self._places[n].takes(request.trace_id)]
+        if not taking:
+            return begun
+        parents = request.span.ids if isinstance(request.span, RequestSpan) else {}
+        with Told(self._telling):
+            redaction = self._telling.redaction
+            shown = self._telling.redacted(details)
+            called = redaction.text(name)
+            session = None if session_id is None else redaction.text(session_id)
+            tags = tuple(redaction.text(tag) for tag in request.context.tags)
+            for number in taking:
+                origin = Origin(
+                    request.trace_id,
+                    parents.get(number, request.context.parent_span_id),
+                    session,
+                    tags,
+                    request.route,
+                )
+                begun[number] = self._places[number].sink.root(kind, called, shown, origin)
+                request.recorded = True
+        return begun
+
     async def close(self, timeout_seconds: float = FLUSH_SECONDS) -> None:
         """Send what is still queued, waiting no longer than `timeout_seconds`."""
-        if self._client is None:
-            return
-        # The SDK's own flush has no time limit. A daemon thread can be left behind.
-        worker = threading.Thread(target=self._shut_down, name="trace-flush", daemon=True)
-        worker.start()
-        await asyncio.to_thread(worker.join, timeout_seconds)
-        if worker.is_alive():
-            logger.warning(
-                "not all traces could be sent within %g s; the rest is lost", timeout_seconds
-            )
-
-    def _shut_down(self) -> None:
-        if self._client is not None:
-            self._client.shutdown()
-        if self._provider is not None:
-            self._provider.shutdown()
+        await asyncio.gather(
+            *(asyncio.to_thread(place.sink.close, timeout_seconds) for place in self._places)
+        )
 
 
-def make_tracing(settings: Settings, span_exporter: SpanExporter | None = None) -> Tracing:
+def make_tracing(
+    settings: Settings,
+    metrics: Metrics,
+    redactor: Redactor,
+    span_exporter: SpanExporter | None = None,
+) -> Tracing:
     """
     Set up tracing as the settings want it, and say in one log line what it came to.
 
-    The SDK keeps one client per public key and process: a second app with the same key in the
-    same process would send its spans where the first one does. `span_exporter` takes the
-    spans in place of the network.
+    `span_exporter` takes the spans in place of the network.
     """
-    if not settings.langfuse_enabled:
-        logger.info("tracing is off: LANGFUSE_ENABLED is not true")
-        return Tracing(None, None)
-    if settings.langfuse_public_key is None or settings.langfuse_secret_key is None:
-        logger.warning(
-            "tracing is off: LANGFUSE_ENABLED is true, but LANGFUSE_PUBLIC_KEY or "
-            "LANGFUSE_SECRET_KEY is missing"
+    places: list[Place] = []
+    reason = _reason_against(settings)
+    if reason:
+        level = logging.WARNING if _wants_spans(settings) else logging.INFO
+        logger.log(level, "tracing is off: %s", reason)
+    elif settings.wants_otlp:
+        otlp = OtlpSink(settings, metrics, exporter=span_exporter)
+        places.append(Place(otlp, settings.otel_traces_sampler_arg))
+        logger.info("tracing is on: sending to %s", settings.otel_exporter_otlp_endpoint)
+    else:
+        langfuse = LangfuseSink(settings, metrics, exporter=span_exporter)
+        places.append(Place(langfuse, settings.langfuse_sample_rate))
+        logger.info("tracing is on: sending to %s", settings.langfuse_host)
+    if settings.wants_io_logs:
+        places.append(Place(LogSink()))
+    return Tracing(places, Telling(redactor, metrics.tracing_seconds.inc), metrics)
+
+
+def _wants_spans(settings: Settings) -> bool:
+    return settings.wants_langfuse or settings.wants_otlp
+
+
+def _reason_against(settings: Settings) -> str:
+    """Say why no spans are sent anywhere; empty when they are."""
+    if settings.observability_profile in {"off", "minimal"}:
+        return f"OBSERVABILITY_PROFILE is {settings.observability_profile}"
+    if not _wants_spans(settings):
+        return "LANGFUSE_ENABLED is not true"
+    if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
+        return "OTEL_SDK_DISABLED is true"
+    if settings.wants_langfuse and (
+        settings.langfuse_public_key is None or settings.langfuse_secret_key is None
+    ):
+        wish = (
+            "LANGFUSE_ENABLED is true"
+            if settings.langfuse_enabled
+            else "OBSERVABILITY_PROFILE is ai"
         )
-        return Tracing(None, None)
-    resource = {LangfuseOtelSpanAttributes.ENVIRONMENT: settings.langfuse_environment}
-    if settings.langfuse_release is not None:
-        resource[LangfuseOtelSpanAttributes.RELEASE] = settings.langfuse_release
-    provider = TracerProvider(
-        resource=Resource.create({"service.name": "target-app", **resource}),
-        # By trace id, not by the caller's flag: a trace is kept or dropped as a whole.
-        sampler=TraceIdRatioBased(settings.langfuse_sample_rate),
-        shutdown_on_exit=False,
-    )
-    client = Langfuse(
-        public_key=settings.langfuse_public_key,
-        secret_key=settings.langfuse_secret_key.get_secret_value(),
-        base_url=settings.langfuse_host.rstrip("/"),
-        environment=settings.langfuse_environment,
-        release=settings.langfuse_release,
-        flush_interval=settings.langfuse_flush_interval,
-        tracer_provider=provider,
-        span_exporter=span_exporter,
-    )
-    logger.info("tracing is on: sending to %s", settings.langfuse_host)
-    return Tracing(client, provider)
+        return f"{wish}, but LANGFUSE_PUBLIC_KEY or LANGFUSE_SECRET_KEY is missing"
+    return ""
 
 
-def cut(text: str) -> str:
-    """Cut a text to what may leave the process."""
-    if len(text) <= CONTENT_CHARACTERS:
-        return text
-    return f"{text[:CONTENT_CHARACTERS]}... ({len(text)} characters)"
-
-
-def cut_messages(messages: list[Message]) -> list[Message]:
-    """Cut the content of every message."""
-    return [
-        message | {"content": cut(message["content"])} if message.get("content") else message
-        for message in messages
-    ]
-
-
-def usage_details(usage: Usage) -> dict[str, int]:
-    """Name tokens as Langfuse prices them: each token under one key, and all under total."""
-    details = {"input": usage.input, "output": usage.output, "total": usage.total}
-    if usage.cached_input:
-        details["input_cached_tokens"] = usage.cached_input
-    if usage.reasoning:
-        details["output_reasoning_tokens"] = usage.reasoning
-    return details
-
-
-def _forwarded(context: TraceContext) -> Mapping[str, str]:
+def _forwarded(request: RequestTrace) -> Mapping[str, str]:
+    context = request.context
     if context.trace_id is None:
         return {}
     return {"traceparent": f"00-{context.trace_id}-{context.parent_span_id}-01"}

@@ -22,7 +22,6 @@ from target_app.agent.messages import (
     ToolsRequested,
 )
 from target_app.chats import Answer, Question
-from target_app.observability.trace_context import read_trace_context
 from target_app.routes.errors import CLIENT_CLOSED_REQUEST, answers, llm_details
 from target_app.routes.events import Channel, EventStream, events, stop
 from target_app.sandbox.result import CommandResult
@@ -61,7 +60,7 @@ class ToolCallResult(BaseModel):
 
 
 class TokenCounts(BaseModel):
-    """Tokens of all LLM calls of the chat, by the LLM's own count."""
+    """Tokens of all LLM calls of the chat, by the LLM's own count; estimated where it has none."""
 
     input_tokens: int
     output_tokens: int
@@ -87,7 +86,7 @@ class ChatResponse(BaseModel):
 @router.post("", responses={**ERRORS, **answers(502)})
 async def chat(body: ChatRequest, request: Request, app: App) -> ChatResponse:
     """Answer a question. 502 when the LLM fails."""
-    answering = asyncio.ensure_future(app.chats.answer(_question(body, request)))
+    answering = asyncio.ensure_future(app.chats.answer(_question(body)))
     leaving = asyncio.ensure_future(_left(request))
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -107,13 +106,13 @@ async def chat(body: ChatRequest, request: Request, app: App) -> ChatResponse:
         **events("status", "tool_call", "tool_result", "token", "usage", "done", "error"),
     },
 )
-async def chat_stream(body: ChatRequest, request: Request, app: App) -> EventStream:
+async def chat_stream(body: ChatRequest, app: App) -> EventStream:
     """
     Answer a question as it is being answered, in server-sent events.
 
     Events: status, tool_call, tool_result, token, and at last usage and done, or error.
     """
-    question = _question(body, request)
+    question = _question(body)
     return EventStream(partial(_answer, app, question), app.settings.stream_heartbeat_seconds)
 
 
@@ -163,8 +162,8 @@ class _Telling:
         await self.send("status", {"stage": stage, "message": message, **more})
 
 
-def _question(body: ChatRequest, request: Request) -> Question:
-    return Question(body.message, body.session_id, read_trace_context(request.headers))
+def _question(body: ChatRequest) -> Question:
+    return Question(body.message, body.session_id)
 
 
 def _response(answer: Answer) -> ChatResponse:

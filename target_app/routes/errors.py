@@ -90,12 +90,6 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _failed)
 
 
-def count_block(app: Services, block: Block) -> None:
-    """Count something that a rule of the sandbox refused."""
-    app.metrics.sandbox_security_blocks.labels(block).inc()
-    app.metrics.errors.labels(block, "sandbox").inc()
-
-
 def llm_details(error: Exception) -> dict[str, Any]:
     """Say what kind of failure of the LLM it was."""
     if not isinstance(error, LLMError):
@@ -139,7 +133,7 @@ def _allowed(request: Request) -> str:
 async def _told(request: Request, error: Exception) -> JSONResponse:
     block = _BLOCKS.get(type(error))
     if block is not None:
-        count_block(cast("Services", request.app.state.services), block)
+        cast("Services", request.app.state.services).telemetry.blocked(block)
     status, name = _ANSWERS[type(error)]
     return envelope(status, name, str(error))
 

@@ -1,22 +1,21 @@
-"""Routes for operators: health, readiness, metrics and the management of the caches."""
+"""Routes for operators: health, readiness, and the management of caches and tracing."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse, Response
-from prometheus_client.exposition import choose_encoder
-from pydantic import BaseModel
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, StrictBool
 
 from target_app.cache.disk import Disk
-from target_app.observability.metrics import Metrics
 from target_app.routes.errors import answers, envelope
 from target_app.routes.threads import TimedCheck
 from target_app.services import App, Services
 
 router = APIRouter(tags=["operations"])
 cache_router = APIRouter(tags=["operations"])
+tracing_router = APIRouter(tags=["operations"])
 
 CHECK_SECONDS = 2.0
 """How long the folder of documents may take to be looked at; longer is as if it were gone."""
@@ -133,18 +132,30 @@ async def clear_cache(app: App) -> dict[str, int]:
     return {"cleared": sum(cache.clear() for cache in app.caches.values())}
 
 
-def metrics_router(path: str, metrics: Metrics) -> APIRouter:
+class TracingSwitch(BaseModel):
+    """Whether chats are traced."""
+
+    enabled: StrictBool
+
+
+@tracing_router.get("/api/tracing", responses=answers(403))
+async def read_tracing(app: App) -> TracingSwitch:
+    """Say whether chats are traced now."""
+    return TracingSwitch(enabled=app.tracing.enabled)
+
+
+@tracing_router.put(
+    "/api/tracing", response_model=TracingSwitch, responses=answers(400, 403, 409, 413, 422)
+)
+async def switch_tracing(wanted: TracingSwitch, app: App) -> TracingSwitch | JSONResponse:
     """
-    Make the route that Prometheus scrapes, in the format it asks for.
+    Switch tracing off or on, for the chats that begin from now on.
 
-    Not a coroutine, so it runs in a worker thread: writing thousands of lines would hold up
-    every chat otherwise.
+    409 when there is nowhere for traces to go. Of several workers, only the one that answers is
+    switched.
     """
-    scraped = APIRouter()
-
-    @scraped.get(path, include_in_schema=False)
-    def read_metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(metrics.registry), headers={"content-type": content_type})
-
-    return scraped
+    app.tracing.switch(on=wanted.enabled)
+    if app.tracing.enabled is not wanted.enabled:
+        told = "there is nowhere for traces to go; OBSERVABILITY_PROFILE says where, with its keys"
+        return envelope(409, "NO_TRACING", told)
+    return TracingSwitch(enabled=app.tracing.enabled)

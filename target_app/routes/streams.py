@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from target_app.documents import DocumentError, Documents, OpenDocument
 from target_app.routes.documents import DocumentPath
-from target_app.routes.errors import answers, count_block
+from target_app.routes.errors import answers
 from target_app.routes.events import Channel, EventStream, events
 from target_app.routes.threads import to_end
 from target_app.sandbox.paths import PathBlockedError, PathRefusedError
@@ -240,7 +240,7 @@ async def _tell_changed(channel: Channel) -> None:
 async def _tell_failed(app: Services, step: Execution, channel: Channel) -> None:
     kind = "TIMEOUT" if step.status == "timeout" else "SEARCH_FAILED"
     if step.blocked is not None:
-        count_block(app, step.blocked)
+        app.telemetry.blocked(step.blocked)
     await channel.send("error", {"message": step.error, "type": kind})
 
 

@@ -121,6 +121,20 @@ def test_what_is_no_run_is_said_in_one_sentence(
     assert capsys.readouterr() == ("", sentence.replace("{tmp}", str(tmp_path)))
 
 
+@pytest.mark.parametrize("command", [("run", "--host", "http://127.0.0.1:9"), ("benchmark",)])
+def test_malformed_figures_are_refused_before_anything_is_asked_or_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    figures = tmp_path / "benchmarks/observability.json"
+    figures.parent.mkdir()
+    figures.write_text('{"benchmark": "observability"}')
+    assert main([*command, "warm_cache", "--reports", str(tmp_path)]) == 2
+    assert capsys.readouterr() == (
+        "", f"harness: {figures}: measured_at: missing; it must be given\n",
+    )  # fmt: skip
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["benchmarks"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

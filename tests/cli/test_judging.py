@@ -393,3 +393,138 @@ def test_a_load_that_did_not_send_what_was_planned_is_never_met(known_run: Known
         "in warm_cache, Locust counts 201 requests, the rows are 200",
     ]
     assert said(document)[:2] == ("inconclusive", 3)
+
+
+# -- figures that a benchmark measured before ------------------------------------------------
+
+
+def figures(**changes: float) -> str:
+    """The file of figures as the benchmark of this repository writes it."""
+    one = {"value": 0.012, "low": -0.01, "high": 0.03, "count": 400, "unit": "ratio"}
+    return json.dumps(
+        {
+            "benchmark": "observability",
+            "measured_at": "2026-11-22T07:00:00+00:00",
+            "machine": {"cpus": 2, "system": "Linux 6.1"},
+            "versions": {"harness": "0.1.0"},
+            "figures": {"ai_p95_added": {**one, **changes}},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, ("met", "benchmark: -1 % to 3 %, at most 5 % allowed"), id="all below"),
+        pytest.param(
+            {"value": 0.06, "low": 0.055, "high": 0.07},
+            ("missed", "benchmark: 5.5 % to 7 %, at most 5 % allowed"),
+            id="all above",
+        ),
+        pytest.param(
+            {"high": 0.07},
+            ("inconclusive", "benchmark: 5 % lies inside what it knows, -1 % to 7 %"),
+            id="on both sides",
+        ),
+    ],
+)
+def test_a_figure_is_judged_and_never_touches_the_exit_code(
+    known_run: KnownRun, changes: dict[str, float], expected: tuple[str, str]
+):
+    run = known_run()
+    run.write_benchmark("observability", figures(**changes))
+
+    document = judged(run)
+
+    assert verdict(document, "tracing_p95_added") == expected
+    assert said(document)[:2] == ("met", 0)
+    (facts,) = document["benchmarks"]
+    assert (facts["name"], facts["differences"]) == ("observability", [])
+    assert [f["objective"] for f in facts["figures"]] == ["tracing_p95_added"]
+    assert document["unmeasured"] == [
+        (
+            "Not measured, and so not judged: metrics_cpu_share, scrape_seconds_after_10k, "
+            "middleware_cpu; the benchmark observability was run, but its figures lack "
+            "metrics_cpu_share, scrape_seconds, middleware_cpu_ratio. "
+            "`python benchmarks/observability.py` measures them for the runs after it."
+        )
+    ]
+
+
+def test_figures_that_nobody_measured_are_no_verdicts(known_run: KnownRun):
+    document = judged(known_run())
+
+    names = [v["objective"]["name"] for v in document["verdicts"]]
+    assert "token_discrepancy" in names
+    assert "tracing_p95_added" not in names
+    assert document["benchmarks"] == []
+    assert document["unmeasured"] == [
+        (
+            "Not measured, and so not judged: tracing_p95_added, metrics_cpu_share, "
+            "scrape_seconds_after_10k, middleware_cpu; the run has no figures of the benchmark "
+            "observability. `python benchmarks/observability.py` measures them for the runs after it."
+        )
+    ]
+    assert "tracing_p95_added" not in document["sentence"]
+
+
+def test_figures_of_another_machine_are_judged_and_said(known_run: KnownRun):
+    run = known_run()
+    run.write_benchmark("observability", figures().replace('"cpus": 2', '"cpus": 64'))
+
+    (facts,) = judged(run)["benchmarks"]
+
+    assert facts["differences"] == ["cpus was 64 when it was measured and is 2 in this run"]
+
+
+def test_damaged_figures_are_named(known_run: KnownRun):
+    run = known_run()
+    run.write_benchmark("observability", "{}")
+
+    with pytest.raises(HarnessError) as caught:
+        judged(run)
+
+    path = run.path / "benchmarks/observability.json"
+    assert str(caught.value) == f"{path}: benchmark: missing; it must be given"
+
+
+# -- what the telemetry says of itself ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extra", "name", "expected"),
+    [
+        pytest.param(
+            {'llm_token_discrepancy_ratio_bucket{le="0.1"}': 100}, "token_discrepancy",
+            ("missed", "metrics: 50 % of 200, 95 % sure of at most 56.04 % (90 % promised)"),
+            id="usage that is not what the tokenizer counts",
+        ),
+        pytest.param(
+            {"llm_usage_estimated_total{}": 3}, "llm_usage_estimated",
+            ("missed", "metrics: 3, at most 0 allowed"), id="usage that had to be estimated",
+        ),
+        pytest.param(
+            {'trace_spans_total{sink="langfuse",result="queue_full"}': 7,
+             'trace_spans_total{sink="langfuse",result="export_failed"}': 5}, "trace_losses",
+            ("missed", "metrics: 12, at most 0 allowed"), id="spans that never left",
+        ),
+    ],
+)  # fmt: skip
+def test_the_telemetry_is_tracked_by_its_own_metrics(
+    known_run: KnownRun,
+    known: Known,
+    extra: dict[str, float],
+    name: str,
+    expected: tuple[str, str],
+):
+    document = judged(known_run(known(extra=extra)))
+
+    assert verdict(document, name) == expected
+    assert said(document)[:2] == ("met", 0)
+
+
+def test_telemetry_that_says_nothing_wrong_is_met(known_run: KnownRun):
+    document = judged(known_run())
+
+    for name in ("token_discrepancy", "llm_usage_estimated", "trace_losses"):
+        assert verdict(document, name)[0] == "met"

@@ -55,6 +55,8 @@ def document() -> dict[str, Any]:
         "status": "missed",
         "sentence": "Missed: the gate cache_hit_rate was not kept. metrics: 10 % of 400.",
         "missing": ["the langfuse witness is missing in cold_cache: connection refused"],
+        "unmeasured": [],
+        "benchmarks": [],
         "windows": [{"name": "warm_cache"}],
         "verdicts": [
             verdict("met", "tool_success", ">= 95%", "", seen("metrics", 1.0)),
@@ -187,6 +189,23 @@ def test_a_missing_witness_is_named_among_the_counts(document: dict[str, Any]) -
     assert "requests 200 = 200 ? -, input tokens 1,000 ? 1,000 ? -, langfuse missing\n" in printed(
         document, 120
     )
+
+
+def test_less_than_nothing_is_plain_ascii(document: dict[str, Any]) -> None:
+    added = verdict("met", "added", "<= 5%", "", seen("benchmark", -0.01, 0.03))
+    added["objective"]["indicator"] = {"kind": "amount", "unit": "%"}
+    document["verdicts"].append(added)
+    assert "benchmark -1 to 3 %\n" in printed(document, 120)
+
+
+def test_what_was_not_measured_or_elsewhere_is_a_note(document: dict[str, Any]) -> None:
+    document["unmeasured"] = ["Not measured, and so not judged: middleware_cpu."]
+    document["benchmarks"] = [{"differences": ["cpus was 64 then and is 2 in this run"]}]
+    assert (
+        "note: Not measured, and so not judged: middleware_cpu.\n"
+        "note: cpus was 64 then and is 2 in this run: a benchmark's figures may differ here\n"
+        "MISSED: "
+    ) in printed(document, 120)
 
 
 def test_square_brackets_are_not_markup(document: dict[str, Any]) -> None:

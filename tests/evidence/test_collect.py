@@ -143,7 +143,7 @@ def test_inputs_are_never_kept(run: RunDirectory, serve: Serve):
 
     assert sorted(rows[0]) == [
         "id", "isRootObservation", "latency", "level", "model", "name", "parentObservationId",
-        "startTime", "tags", "timeToFirstToken", "totalCost", "traceId", "type", "usageDetails",
+        "sessionId", "startTime", "tags", "timeToFirstToken", "totalCost", "traceId", "type", "usageDetails",
     ]  # fmt: skip
     assert rows[0]["startTime"] == "2026-09-21T14:13:20.123000+00:00"
     assert "nobody may keep" not in json.dumps(rows)
@@ -306,3 +306,53 @@ def test_a_check_that_succeeds(respx_mock: respx.MockRouter):
     Langfuse.connect(KEYS).check()
 
     assert route.called
+
+
+# -- whether a cache answered -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("output", "hit"),
+    [
+        pytest.param({"cache_hit": True, "text": "what nobody may keep"}, True, id="an object"),
+        pytest.param('{"cache_hit": false}', False, id="an object as text"),
+        pytest.param('{"text": "x"}', None, id="an output that does not say"),
+        pytest.param("what nobody may keep", None, id="plain text"),
+        pytest.param({"cache_hit": "yes"}, None, id="another sort of answer"),
+        pytest.param(None, None, id="no output"),
+    ],
+)
+def test_of_a_tools_output_only_the_cache_hit_is_kept(
+    run: RunDirectory, serve: Serve, output: Any, hit: Any
+):
+    server = serve([row(1), row(2), row(1, "t", type="TOOL", output=output)])
+
+    rows, _ = collected(run, Time())
+
+    assert [r.get("cacheHit", "not asked") for r in rows] == ["not asked", "not asked", hit]
+    assert "nobody may keep" not in json.dumps(rows)
+    asked = server.requests[-1].url.params
+    assert asked["fields"] == "core,io"
+    assert json.loads(asked["filter"])[1] == {
+        "type": "stringOptions", "column": "type", "operator": "any of", "value": ["TOOL"],
+    }  # fmt: skip
+
+
+def test_nothing_is_asked_of_outputs_without_tools(run: RunDirectory, serve: Serve):
+    server = serve([row(1), row(2)])
+
+    collected(run, Time())
+
+    assert {r.url.params["fields"] for r in server.requests} == {
+        "core,basic,time,model,usage,metrics,trace_context"
+    }
+
+
+def test_outputs_that_cannot_be_read_leave_the_evidence_whole(run: RunDirectory, serve: Serve):
+    whole = [row(1), row(2), row(1, "t", type="TOOL")]
+    serve(whole, whole, 500)
+
+    rows, collection = collected(run, Time())
+
+    assert (len(rows), collection.complete, collection.problem) == (3, True, "")
+    assert all("cacheHit" not in r for r in rows)

@@ -177,7 +177,7 @@ def test_a_share_of_bad_ones(bad: int, events: int, status: Status, reason: str)
         pytest.param(Kind.COUNT, 0, seen("metrics", 12345), MISSED,
                      "metrics: 12345, at most 0 allowed", id="a count is written in full"),
         pytest.param(Kind.COUNT, 5, seen("metrics", 4, 6), INCONCLUSIVE,
-                     "metrics: 5 lies inside what it knows", id="a count not known exactly"),
+                     "metrics: 5 lies inside what it knows, 4 to 6", id="a count not known exactly"),
         pytest.param(Kind.COUNT, 0, seen("metrics", None, events=0, note="no metric x"),
                      INCONCLUSIVE, "no data from metrics: no metric x",
                      id="a counter that is not there is not zero"),
@@ -191,6 +191,36 @@ def test_counts_and_amounts(
     kind: Kind, target: float, measured: Measurement, status: Status, reason: str
 ):
     verdict = decide(objective(kind, target, [measured.witness]), [measured])
+
+    assert (verdict.status, verdict.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("unit", "target", "ends", "status", "reason"),
+    [
+        pytest.param("%", 0.05, (-0.01, 0.03), MET,
+                     "benchmark: -1 % to 3 %, at most 5 % allowed", id="all of it below"),
+        pytest.param("%", 0.05, (-0.01, 0.05), MET,
+                     "benchmark: -1 % to 5 %, at most 5 % allowed", id="up to the bound"),
+        pytest.param("%", 0.05, (0.05, 0.06), INCONCLUSIVE,
+                     "benchmark: 5 % lies inside what it knows, 5 % to 6 %", id="from the bound on"),
+        pytest.param("%", 0.05, (0.051, 0.06), MISSED,
+                     "benchmark: 5.1 % to 6 %, at most 5 % allowed", id="all of it above"),
+        pytest.param("s", 0.05, (0.004, 0.0625), INCONCLUSIVE,
+                     "benchmark: 0.05 lies inside what it knows, 0.004 s to 0.0625 s",
+                     id="seconds on both sides"),
+        pytest.param("", 1.2, (1.125, 1.125), MET,
+                     "benchmark: 1.125, at most 1.2 allowed", id="known exactly"),
+    ],
+)  # fmt: skip
+def test_an_amount_known_as_an_interval(
+    unit: str, target: float, ends: tuple[float, float], status: Status, reason: str
+):
+    measured = seen("benchmark", *ends)
+    promised = objective(Kind.AMOUNT, target, ["benchmark"])
+    promised = replace(promised, indicator=replace(promised.indicator, unit=unit))
+
+    verdict = decide(promised, [measured])
 
     assert (verdict.status, verdict.reason) == (status, reason)
 

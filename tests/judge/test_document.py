@@ -63,8 +63,8 @@ def test_it_says_everything_in_plain_values():
     found = json.loads(json.dumps(written(), allow_nan=False))
 
     assert sorted(found) == [
-        "accounts", "agreements", "curve", "exit_code", "missing", "promises", "quantiles",
-        "run", "sentence", "status", "verdicts", "version", "windows",
+        "accounts", "agreements", "benchmarks", "curve", "exit_code", "missing", "promises",
+        "quantiles", "run", "sentence", "status", "traces", "unmeasured", "verdicts", "version", "windows",
     ]  # fmt: skip
     assert (found["version"], found["status"], found["exit_code"]) == (1, "met", 0)
     assert (found["sentence"], found["missing"]) == ("So it is.", ["nothing"])

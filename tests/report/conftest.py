@@ -180,6 +180,9 @@ def small_document() -> dict[str, Any]:
             quantile("metrics", "request time", 0.5, 0.35, 0.5),
             quantile("metrics", "request time", 0.9, 0.5, 1.0),
         ],
+        "benchmarks": [],
+        "unmeasured": [],
+        "traces": [],
     }  # fmt: skip
 
 
@@ -187,6 +190,39 @@ def small_document() -> dict[str, Any]:
 def document() -> dict[str, Any]:
     """The small document: the test may change it as it likes."""
     return small_document()
+
+
+@pytest.fixture
+def measured() -> dict[str, Any]:
+    """The small document with one figure measured before the run, and one that was not."""
+    document = small_document()
+    added = objective(
+        "tracing_p95_added", "<= 5%", "amount", target=0.05, at_least=False, scenario="all"
+    )
+    ask = {"what": "ai_p95_added", "parts": {}, "benchmark": "observability"}
+    added["indicator"].update(unit="%", asks={"benchmark": ask})
+    note = "measured before this run, at 2026-11-22T07:00:00Z"
+    document["verdicts"].append(
+        verdict(
+            "met", "benchmark: -1 % to 3 %, at most 5 % allowed", added,
+            measurement("benchmark", -0.01, 0.03, asked="ai_p95_added of it", note=note),
+        )
+    )  # fmt: skip
+    document["benchmarks"] = [
+        {
+            "name": "observability",
+            "measured_at": "2026-11-22T07:00:00Z",
+            "machine": {"cpus": "8"},
+            "versions": {"harness": "0.1.0"},
+            "differences": ["cpus was 8 when it was measured and is 2 in this run"],
+            "figures": [
+                {"objective": "tracing_p95_added", "figure": "ai_p95_added", "value": 0.012,
+                 "low": -0.01, "high": 0.03, "count": 400, "unit": "ratio"}
+            ],
+        }
+    ]  # fmt: skip
+    document["unmeasured"] = ["Not measured, and so not judged: middleware_cpu."]
+    return document
 
 
 @pytest.fixture

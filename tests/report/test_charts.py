@@ -117,6 +117,22 @@ def test_a_bucket_is_a_bar_and_infinity_ends_at_the_edge() -> None:
     assert float(bar.attrib["x2"]) == 147.0
 
 
+def test_an_amount_below_nothing_is_drawn_left_of_it() -> None:
+    seen = [Seen("benchmark", -0.02, 0.02), Seen("metrics", 0.0, 0.0)]
+    svg = drawn(interval_chart("added", seen, 0.03, at_least=False, share=False))
+    bar, zero, target = (
+        svg.find("line[@class='range']"), svg.find("circle"), svg.find("line[@class='target']"),
+    )  # fmt: skip
+    assert bar is not None
+    assert zero is not None
+    assert target is not None
+    # -0.02, 0 and 0.02 are equally far apart, and 0.03 is half as far.
+    xs = [bar.attrib["x1"], zero.attrib["cx"], bar.attrib["x2"], target.attrib["x1"]]
+    low, nothing, high, bound = map(float, xs)
+    assert nothing - low == pytest.approx(high - nothing, abs=0.11)
+    assert bound - high == pytest.approx((high - nothing) / 2, abs=0.11)
+
+
 def test_a_witness_without_data_is_a_dash() -> None:
     svg = drawn(
         interval_chart(

@@ -84,6 +84,21 @@ def test_usd(value: float | None, text: str) -> None:
         pytest.param((3, 3), "count", "", "3", id="a count"),
         pytest.param((0.02, 0.02), "amount", "s", "20 ms", id="an amount of time"),
         pytest.param((2.5, 2.5), "amount", "GB", "2.5 GB", id="an amount of something"),
+        pytest.param(
+            (-0.01, 0.03),
+            "amount",
+            "%",
+            "\N{MINUS SIGN}1 to 3 %",
+            id="a share that may be negative",
+        ),
+        pytest.param(
+            (-0.04, -0.015),
+            "amount",
+            "%",
+            "\N{MINUS SIGN}4 to \N{MINUS SIGN}1.5 %",
+            id="less than nothing",
+        ),
+        pytest.param((1.12, 1.18), "amount", "", "1.12 to 1.18", id="a plain number"),
     ],
 )
 def test_span(ends: tuple[float | None, float | None], kind: str, unit: str, text: str) -> None:

@@ -63,3 +63,11 @@ def test_control_characters_and_markup_leave_it_well_formed(document: dict[str, 
     assert cases(document)["gate.warm_cache", "hit_rate (>= 80%)"] == {
         "failure": "missed: \ufffd[31m<b> & \ufffd \U0001f600"
     }
+
+
+def test_what_was_not_measured_follows_the_sentence(measured: dict[str, Any]) -> None:
+    assert ET.fromstring(junit(measured))[0].findtext("system-out") == (
+        "Missed: the gate hit_rate was not kept. metrics: 10 % of 400.\n"
+        "Not measured, and so not judged: middleware_cpu."
+    )
+    assert cases(measured)["tracked.all", "tracing_p95_added (<= 5%)"] == {}

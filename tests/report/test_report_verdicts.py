@@ -15,6 +15,15 @@ def test_reads_what_was_written(tmp_path: Path, document: dict[str, Any]) -> Non
     assert read_verdicts(tmp_path) == document
 
 
+def test_what_an_older_document_does_not_say_is_empty(
+    tmp_path: Path, document: dict[str, Any]
+) -> None:
+    later = ("benchmarks", "unmeasured", "traces")
+    older = {k: v for k, v in document.items() if k not in later}
+    (tmp_path / "verdicts.json").write_text(json.dumps(older), encoding="utf-8")
+    assert read_verdicts(tmp_path) == {**older, **{k: [] for k in later}}
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

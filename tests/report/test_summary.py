@@ -54,3 +54,14 @@ def test_nothing_to_compare(document: dict[str, Any]) -> None:
     document.update(agreements=[], verdicts=[])
     assert "**Agreement of the witnesses:** nothing could be compared." in summary(document)
     assert "## " not in summary(document)
+
+
+def test_figures_measured_before_the_run(measured: dict[str, Any]) -> None:
+    assert """\
+| ✅ met | `tracing_p95_added` | all | ≤ 5 % | benchmark \N{MINUS SIGN}1 to 3 % |  |
+
+Not measured, and so not judged: middleware\\_cpu.
+
+Figures of the benchmark observability are of 2026-11-22T07:00:00Z, cpus 8. cpus was 8 when it was \
+measured and is 2 in this run.
+""" in summary(measured)

@@ -54,7 +54,9 @@ def test_costs_per_request(document: dict[str, Any]) -> None:
         requests=200, llm_calls=400, input_tokens=200000, output_tokens=10000,
         cost_usd=0.036, recomputed_usd=0.035,
     )  # fmt: skip
-    assert tables.costs(document).loc["warm_cache"].to_dict() == {
+    found = tables.costs(document).loc["warm_cache"].to_dict()
+    assert math.isnan(found.pop("usd_per_session")), "no trace names its session"
+    assert found == {
         "requests": 200.0,
         "llm_calls": 400.0,
         "input_tokens": 200000.0,
@@ -88,4 +90,53 @@ def test_a_run_without_windows_has_empty_tables(document: dict[str, Any]) -> Non
     assert tables.quantiles(document).empty
     assert tables.costs(document).empty
     assert tables.load(document).empty
+    assert tables.agent(document).empty
+    assert tables.tools(document).empty
     assert tables.curve(document, "warm_cache").empty
+
+
+def used(name: str, calls: int, failed: int, seconds: float, told: int, hits: int) -> Any:
+    return {
+        "name": name, "calls": calls, "failed": failed, "seconds": seconds, "told": told,
+        "hits": hits,
+    }  # fmt: skip
+
+
+def trace_of(window: str, *tools: Any, **changes: Any) -> Any:
+    return {
+        "window": window, "requests": 200, "failed": 10, "sessions": 40, "llm_calls": 500,
+        "tools": list(tools), **changes,
+    }  # fmt: skip
+
+
+def test_agent_per_request(document: dict[str, Any]) -> None:
+    document["traces"] = [
+        trace_of("warm_cache", used("grep", 300, 0, 1.0, 0, 0), used("cat", 100, 0, 1.0, 0, 0)),
+        trace_of("cold_cache", requests=0, failed=0, sessions=None, llm_calls=0),
+    ]
+    frame = tables.agent(document)
+    assert frame.loc["warm_cache"].tolist() == [200.0, 0.95, 2.5, 2.0, 40.0]
+    assert frame.loc["cold_cache", "requests"] == 0.0
+    assert (
+        frame.loc["cold_cache", ["succeeded", "llm_calls", "tool_calls", "sessions"]].isna().all()
+    )
+
+
+def test_tools_of_all_scenarios_together(document: dict[str, Any]) -> None:
+    document["traces"] = [
+        trace_of("a", used("cat", 10, 1, 0.5, 10, 4), used("ls", 5, 0, 0.0, 0, 0)),
+        trace_of("b", used("grep", 55, 0, 5.5, 50, 25), used("cat", 30, 3, 1.5, 30, 26)),
+    ]
+    frame = tables.tools(document)
+    assert frame.index.tolist() == ["grep", "cat", "ls"]
+    assert frame.loc["cat"].to_dict() == pytest.approx(
+        {"calls": 40, "share": 0.4, "succeeded": 0.9, "hits": 0.75, "seconds": 0.05}
+    )
+    assert frame.loc["grep", "hits"] == 0.5
+    assert math.isnan(frame.loc["ls", "hits"])
+
+
+def test_cost_per_session(document: dict[str, Any]) -> None:
+    document["accounts"][2].update(requests=200, cost_usd=0.036)
+    document["traces"] = [trace_of("warm_cache")]
+    assert tables.costs(document).loc["warm_cache", "usd_per_session"] == pytest.approx(0.0009)

@@ -23,7 +23,14 @@ CALLERS_OWN = {
     "LANGFUSE_PUBLIC_KEY": SECRET,
     "LANGFUSE_SECRET_KEY": SECRET,
     "LANGFUSE_HOST": "http://127.0.0.1:9",
+    "OBSERVABILITY_PROFILE": "off",
+    "OTEL_TRACES_SAMPLER_ARG": "0",
+    "LOG_FORMAT": "text",
+    "PRICES_PATH": SECRET,
+    "TOKEN_CHECK_EVERY": "0",
 }
+# What the embedded target runs with, whatever the caller set.
+OURS = {"OBSERVABILITY_PROFILE": "ai", "LOG_FORMAT": "json", "TOKEN_CHECK_EVERY": "2"}
 
 
 @pytest.fixture
@@ -60,6 +67,46 @@ def test_a_part_that_is_not_known_is_refused() -> None:
     assert str(refused.value) == "HARNESS_REAL=prometheus: known are llm and langfuse"
 
 
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        pytest.param("", "it said nothing", id="silence"),
+        pytest.param("one\ntwo\n\n", "two", id="plain text"),
+        pytest.param(
+            'one\n{"event": "disk full", "level": "error"}\n', "disk full", id="a line in JSON"
+        ),
+        pytest.param(
+            '{"event": "it failed", "exception": "Traceback\\n  in f\\nValueError: no\\n"}',
+            "it failed: ValueError: no", id="an exception in JSON",
+        ),
+        pytest.param(
+            '{"event": "Traceback:\\n  in f\\nKeyError: 1", "level": "error"}', "KeyError: 1",
+            id="a traceback that is the event",
+        ),
+        pytest.param('{"level": "error"}', '{"level": "error"}', id="JSON without an event"),
+        pytest.param("[1]", "[1]", id="JSON that is no object"),
+        pytest.param('{"event": " "}', '{"event": " "}', id="an event of blanks"),
+        pytest.param('{"event": "cut', '{"event": "cut', id="half a line"),
+    ],
+)  # fmt: skip
+def test_the_last_words_of_a_part_are_readable(tmp_path: Path, log: str, words: str) -> None:
+    path = tmp_path / "target.log"
+    path.write_text(log)
+    assert supervisor._last_words(path) == words
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "OBSERVABILITY_PROFILE", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG",
+        "REDACT_PATTERNS", "TRACING_MANAGEMENT_ENABLED", "PRICES_PATH", "LOG_FORMAT",
+        "TOKEN_CHECK_EVERY", "LANGFUSE_SAMPLE_RATE", "PROMETHEUS_ENABLED", "CACHE_DIRECTORY",
+    ],
+)  # fmt: skip
+def test_what_the_caller_set_for_other_apps_stays_with_the_caller(variable: str) -> None:
+    assert not supervisor._harmless(variable, ("llm", "langfuse"))
+
+
 def environment_of(process: psutil.Process) -> Mapping[str, str]:
     return process.environ()
 
@@ -84,6 +131,9 @@ def test_a_whole_stack_is_up_within_the_block_and_gone_after_it(
         assert target["OPENAI_BASE_URL"] == up.llm
         assert target["LANGFUSE_HOST"] == target["LANGFUSE_BASE_URL"] == up.langfuse
         assert "AZURE_OPENAI_ENDPOINT" not in target
+        assert {name: target[name] for name in OURS} == OURS
+        assert target["PRICES_PATH"] == str(ROOT / "prices.yaml")
+        assert "OTEL_TRACES_SAMPLER_ARG" not in target
         up.lose("langfuse")
         assert [s.process.poll() is None for s in up.services] == [True, False, True]
     assert not any(p.is_running() for p in started)

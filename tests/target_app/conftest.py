@@ -18,7 +18,7 @@ from target_app.agent.messages import ToolCall
 from target_app.main import create_app
 from target_app.services import Edges
 from target_app.settings import Settings
-from tests.target_app.scripted import HOUR_NS, RunningApp, ScriptedLLM, Start
+from tests.target_app.scripted import HOUR_NS, PRICES, RunningApp, ScriptedLLM, Start
 
 _keys = itertools.count()
 
@@ -49,6 +49,8 @@ def start(documents: Path) -> Start:
         *turns: Sequence[ToolCall] | str | Exception, llm: Any = None, **settings: Any
     ) -> AsyncIterator[RunningApp]:
         spans = InMemorySpanExporter()
+        prices = documents.parent / "prices.yaml"
+        prices.write_text(PRICES)
         chosen = {
             "data_root_path": documents,
             "openai_api_key": "unused",
@@ -59,6 +61,9 @@ def start(documents: Path) -> Start:
             # The tracing library keeps one client a key for as long as the process lives.
             "langfuse_public_key": f"pk-{next(_keys)}",
             "langfuse_secret_key": "sk",
+            "prices_path": prices,
+            # Loading a tokenizer takes a second; tests of counting ask for it.
+            "token_check_every": 0,
             **settings,
         }
         edges = Edges(

@@ -20,6 +20,19 @@ from target_app.agent.messages import Prompt, Reply, ToolCall, Usage
 HOUR_NS = 3_600_000_000_000
 CALL_USAGE = Usage(input=80, cached_input=20, output=7, reasoning=3)
 
+PRICES = """
+version: 1
+models:
+  - model: scripted
+    match: ^scripted-
+    usd_per_million_tokens:
+      input: 1
+      input_cached_tokens: 0.5
+      output: 4
+      output_reasoning_tokens: 8
+"""
+CALL_USD = (80 * 1 + 20 * 0.5 + 7 * 4 + 3 * 8) / 1_000_000
+
 
 def call(name: str, **arguments: Any) -> ToolCall:
     """Write a tool call as an LLM would; its id is its name."""

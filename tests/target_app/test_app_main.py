@@ -49,6 +49,34 @@ def test_wrong_settings_end_it_with_one_line_and_no_traceback(documents: Path) -
 
 
 @pytest.mark.parametrize(
+    ("prices", "fault"),
+    [
+        pytest.param(None, "cannot be read: No such file or directory", id="not there"),
+        pytest.param("version: 1", "models: Field required", id="malformed"),
+    ],
+)
+def test_a_price_list_that_cannot_be_used_ends_it_with_one_line(
+    documents: Path, tmp_path: Path, prices: str | None, fault: str
+) -> None:
+    path = tmp_path / "some-prices.yaml"
+    if prices is not None:
+        path.write_text(prices)
+    ended = subprocess.run(
+        [sys.executable, "-m", "target_app"],
+        env=environment(documents, PRICES_PATH=str(path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        f"the app cannot start with these settings:\n{path}: {fault}\n",
+    )
+
+
+@pytest.mark.parametrize(
     "command",
     [
         pytest.param(["-m", "target_app"], id="by its module"),

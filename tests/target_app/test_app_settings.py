@@ -94,6 +94,59 @@ def test_langfuse_is_found_under_either_name(environment: pytest.MonkeyPatch, na
 
 
 @pytest.mark.parametrize(
+    ("chosen", "wanted"),
+    [
+        pytest.param(
+            {}, "metrics tokens", id="by default metrics only: Langfuse needs an account"
+        ),
+        pytest.param(
+            {"OBSERVABILITY_PROFILE": "ai"}, "langfuse metrics tokens", id="ai, asked for"
+        ),
+        pytest.param({"LANGFUSE_ENABLED": "true"}, "langfuse metrics tokens", id="Langfuse"),
+        pytest.param(
+            {"OBSERVABILITY_PROFILE": "ai", "LANGFUSE_ENABLED": "false"},
+            "metrics tokens",
+            id="ai without Langfuse",
+        ),
+        pytest.param(
+            {"OBSERVABILITY_PROFILE": "minimal", "LANGFUSE_ENABLED": "true"},
+            "metrics io_logs tokens",
+            id="minimal has no Langfuse",
+        ),
+        pytest.param(
+            {"OBSERVABILITY_PROFILE": "hybrid"}, "metrics io_logs otlp tokens", id="hybrid"
+        ),
+        pytest.param(
+            {"OBSERVABILITY_PROFILE": "hybrid", "PROMETHEUS_ENABLED": "false"},
+            "io_logs otlp tokens",
+            id="hybrid without Prometheus",
+        ),
+        pytest.param({"TOKEN_CHECK_EVERY": "0"}, "metrics", id="no tokens are checked"),
+        pytest.param(
+            {"OBSERVABILITY_PROFILE": "off", "LANGFUSE_ENABLED": "true"}, "", id="off is off"
+        ),
+    ],
+)
+def test_a_profile_says_what_is_told_where(
+    environment: pytest.MonkeyPatch, chosen: dict[str, str], wanted: str
+) -> None:
+    for name, value in chosen.items():
+        environment.setenv(name, value)
+
+    settings = load_settings()
+
+    has = {
+        "langfuse": settings.wants_langfuse,
+        "metrics": settings.wants_metrics,
+        "io_logs": settings.wants_io_logs,
+        "otlp": settings.wants_otlp,
+        "tokens": settings.checks_tokens,
+    }
+    assert " ".join(name for name, is_wanted in has.items() if is_wanted) == wanted
+    assert settings.is_observed is bool(wanted)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         pytest.param(
@@ -156,6 +209,18 @@ def test_langfuse_is_found_under_either_name(environment: pytest.MonkeyPatch, na
             "",
             "API_TOKEN: is empty; leave it out to run without a token",
             id="a token that was not mounted",
+        ),
+        pytest.param(
+            "OBSERVABILITY_PROFILE",
+            "all",
+            "OBSERVABILITY_PROFILE: Input should be 'off', 'minimal', 'ai' or 'hybrid'",
+            id="no profile",
+        ),
+        pytest.param(
+            "TOKEN_CHECK_EVERY",
+            "-1",
+            "TOKEN_CHECK_EVERY: Input should be greater than or equal to 0",
+            id="less than never",
         ),
         pytest.param(
             "REQUIRE_ISOLATION",

@@ -25,10 +25,6 @@ async def ignore(_: ToolResult) -> None:
     pass
 
 
-def forget(_: float) -> None:
-    pass
-
-
 async def test_calls_run_at_the_same_time_and_answer_in_order() -> None:
     together = asyncio.Barrier(len(CALLS))
     ended: list[str] = []
@@ -43,7 +39,7 @@ async def test_calls_run_at_the_same_time_and_answer_in_order() -> None:
     async def finished(result: ToolResult) -> None:
         ended.append(result.call.id)
 
-    results = await Orchestrator(4).run_turn(CALLS, run_call, finished, forget)
+    results = await Orchestrator(4).run_turn(CALLS, finished, run_call=run_call)
 
     assert [result.call for result in results] == CALLS
     assert sorted(ended) == ["0", "1", "2", "3"] != ended
@@ -61,7 +57,7 @@ async def test_a_result_is_heard_while_others_still_run() -> None:
         if result.call.id == "3":
             heard.set()
 
-    results = await Orchestrator(4).run_turn(CALLS, run_call, finished, forget)
+    results = await Orchestrator(4).run_turn(CALLS, finished, run_call=run_call)
 
     assert len(results) == 4
 
@@ -88,7 +84,7 @@ async def test_turns_of_different_chats_share_one_bound() -> None:
 
     orchestrator = Orchestrator(3)
     await asyncio.gather(
-        *(orchestrator.run_turn(CALLS, running, ignore, forget) for _ in range(3))
+        *(orchestrator.run_turn(CALLS, ignore, run_call=running) for _ in range(3))
     )
 
     assert running.most == 3
@@ -103,7 +99,7 @@ async def test_other_work_shares_the_bound_of_the_calls() -> None:
         return "done"
 
     *_, said = await asyncio.gather(
-        orchestrator.run_turn(CALLS, running, ignore, forget),
+        orchestrator.run_turn(CALLS, ignore, run_call=running),
         *(orchestrator.run_beside(work) for _ in range(4)),
     )
 
@@ -114,7 +110,7 @@ async def test_without_parallel_execution_calls_run_one_after_the_other() -> Non
     running = Running()
     orchestrator = Orchestrator(4, parallel=False)
 
-    results = await orchestrator.run_turn(CALLS, running, ignore, forget)
+    results = await orchestrator.run_turn(CALLS, ignore, run_call=running)
 
     assert (running.most, running.order) == (1, ["0", "1", "2", "3"])
     assert [result.call for result in results] == CALLS
@@ -141,7 +137,7 @@ async def test_each_call_tells_how_long_it_waited(monkeypatch: pytest.MonkeyPatc
         await asyncio.sleep(0)
         return await run_call(call)
 
-    await Orchestrator(1).run_turn(CALLS, start_together, ignore, waits.append)
+    await Orchestrator(1).run_turn(CALLS, ignore, run_call=start_together, waited=waits.append)
 
     assert waits == [0.0, 2.0, 4.0, 6.0]
 
@@ -154,9 +150,9 @@ async def test_a_slow_listener_does_not_hold_a_place() -> None:
         listening.set()
         await asyncio.Event().wait()
 
-    slow = asyncio.ensure_future(orchestrator.run_turn(CALLS[:1], Running(), stuck, forget))
+    slow = asyncio.ensure_future(orchestrator.run_turn(CALLS[:1], stuck, run_call=Running()))
     await listening.wait()
-    (result,) = await orchestrator.run_turn(CALLS[1:2], Running(), ignore, forget)
+    (result,) = await orchestrator.run_turn(CALLS[1:2], ignore, run_call=Running())
     slow.cancel()
 
     assert result == done(CALLS[1])
@@ -176,7 +172,7 @@ async def test_when_one_call_breaks_the_others_are_stopped() -> None:
         raise AssertionError
 
     with pytest.raises(ZeroDivisionError):
-        await Orchestrator(4).run_turn(CALLS, run_call, ignore, forget)
+        await Orchestrator(4).run_turn(CALLS, ignore, run_call=run_call)
 
     assert sorted(stopped) == ["0", "1", "2"]
 
@@ -190,12 +186,12 @@ async def test_places_are_free_again_after_a_turn_was_given_up() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    given_up = asyncio.ensure_future(orchestrator.run_turn(CALLS, hang, ignore, forget))
+    given_up = asyncio.ensure_future(orchestrator.run_turn(CALLS, ignore, run_call=hang))
     await begun.wait()
     given_up.cancel()
     await asyncio.wait({given_up})
 
-    assert len(await orchestrator.run_turn(CALLS, Running(), ignore, forget)) == 4
+    assert len(await orchestrator.run_turn(CALLS, ignore, run_call=Running())) == 4
 
 
 async def test_a_refused_call_is_answered_and_not_run() -> None:

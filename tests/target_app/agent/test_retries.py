@@ -219,3 +219,12 @@ async def test_every_attempt_is_given_what_the_call_was_given() -> None:
     await made.ask()
 
     assert [prompt.headers for prompt in made.inner.prompts] == [{"a": "b"}, {"a": "b"}]
+
+
+async def test_every_attempt_is_counted() -> None:
+    made = flaky(BUSY, BUSY, DONE, DONE)
+
+    await made.ask()
+    assert made.llm.calls == 3
+    await made.ask()
+    assert made.llm.calls == 4

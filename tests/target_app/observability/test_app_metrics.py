@@ -75,7 +75,7 @@ def test_durations_that_are_promised_have_an_edge_at_the_promise_and_at_the_oper
         pytest.param("cache_evictions", 4, id="two caches, two tiers"),
         pytest.param("sandbox_worker_restarts", 1, id="processes replaced"),
         pytest.param("sandbox_security_blocks", 3, id="three rules"),
-        pytest.param("errors", 14, id="known errors"),
+        pytest.param("errors", 15, id="known errors"),
     ],
 )
 def test_what_has_not_happened_is_zero_and_not_absent(name: str, children: int) -> None:

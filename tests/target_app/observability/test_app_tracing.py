@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from target_app.agent.llm import LLMError
 from target_app.agent.messages import Reply
-from target_app.observability.tracing import Tracing
+from target_app.observability.metrics import Metrics
+from target_app.observability.redaction import Redactor
+from target_app.observability.tracing import make_tracing
+from target_app.settings import Settings
 from tests.target_app.scripted import ScriptedLLM, Start, call
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +50,7 @@ class Seen:
 
 
 def seen(app: Any) -> list[Seen]:
-    app.app.state.services.tracing._client.flush()
+    app.app.state.services.tracing.places[0].sink.flush()
     return [Seen(span) for span in app.spans.get_finished_spans()]
 
 
@@ -190,12 +194,16 @@ async def test_errors_set_the_level(start: Start) -> None:
     }
 
 
-async def test_usage_that_is_missing_stays_missing(start: Start) -> None:
+async def test_usage_that_was_not_told_is_marked_as_estimated(start: Start) -> None:
     async with start(llm=ScriptedLLM(["done"], usage=None), langfuse_enabled=True) as app:
         await app.ask()
         generation = next(span for span in seen(app) if span.name == "llm")
 
-    assert generation.get("langfuse.observation.usage_details") is None
+    usage = generation["langfuse.observation.usage_details"]
+    assert usage["output"] == 1
+    assert usage["total"] == usage["input"] + 1
+    assert generation["langfuse.observation.metadata.usage_estimated"] == "true"
+    assert generation["langfuse.observation.metadata.tools_offered"] == "10"
 
 
 async def test_a_sample_rate_of_zero_sends_nothing(start: Start) -> None:
@@ -257,13 +265,140 @@ async def test_concurrent_chats_do_not_mix(start: Start) -> None:
     assert len(spans) == 8 * 8
 
 
-async def test_closing_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
-    class StuckClient:
-        def shutdown(self) -> None:
-            threading.Event().wait()
+async def test_tracing_is_switched_off_and_on_while_the_app_runs(start: Start) -> None:
+    llm = ScriptedLLM(["one", "two", "three"])
+    async with start(llm=llm, langfuse_enabled=True) as app:
+        tracing = app.app.state.services.tracing
+        await app.ask(headers=HEADERS)
+        tracing.switch(on=False)
+        assert not tracing.enabled
+        await app.ask(headers=HEADERS)
+        off = await app.series("tracing_enabled")
+        tracing.switch(on=True)
+        await app.ask()
+        spans = seen(app)
+        counted = await app.series("traces_total")
+        on = await app.series("tracing_enabled")
 
-    await Tracing(StuckClient(), None).close(timeout_seconds=0.01)
+    inputs = [span["langfuse.observation.output"] for span in spans if span.name == "chat"]
+    assert [output["answer"] for output in inputs] == ["one", "three"]
+    assert llm.prompts[1].headers == {"traceparent": HEADERS["traceparent"]}
+    assert (off, on) == ({}, {"tracing_enabled": 1})
+    assert counted == {"traces_total result=recorded": 2, "traces_total result=switched_off": 1}
 
-    assert caplog.messages == [
-        "not all traces could be sent within 0.01 s; the rest is lost",
-    ]
+
+async def test_what_was_begun_before_the_switch_is_told_to_its_end(start: Start) -> None:
+    class SwitchesOff:
+        async def call(self, prompt: Any, on_token: Any) -> Reply:
+            app.app.state.services.tracing.switch(on=False)
+            return Reply("done", (), None, "m")
+
+    async with start(llm=SwitchesOff(), langfuse_enabled=True) as app:
+        await app.ask()
+        spans = seen(app)
+
+    assert sorted(span.name for span in spans) == ["chat", "iteration 1", "llm"]
+
+
+async def test_nothing_can_be_switched_on_where_there_is_no_place_for_it(start: Start) -> None:
+    async with start("done") as app:
+        tracing = app.app.state.services.tracing
+        tracing.switch(on=True)
+        await app.ask()
+
+        assert not tracing.enabled
+        assert await app.series("traces_total") == {"traces_total result=switched_off": 1}
+
+
+async def test_a_sample_is_of_whole_traces_and_counted(start: Start) -> None:
+    ids = [f"{n * (2**64 // 41):032x}" for n in range(1, 41)]
+    async with start(*["done"] * 40, langfuse_enabled=True, langfuse_sample_rate=0.3) as app:
+        for trace_id in ids:
+            await app.ask(headers={"traceparent": f"00-{trace_id}-{PARENT}-01"})
+        spans = seen(app)
+        counted = await app.series("traces_total")
+
+    # By the lower 64 bits of the id, as OpenTelemetry has it.
+    kept = [trace_id for trace_id in ids if int(trace_id, 16) < 0.3 * 2**64]
+    assert 0 < len(kept) < 40
+    assert [span.trace_id for span in spans if span.name == "chat"] == kept
+    assert len(spans) == 3 * len(kept)
+    assert counted == {
+        "traces_total result=recorded": len(kept),
+        "traces_total result=not_sampled": 40 - len(kept),
+    }
+
+
+async def test_names_tags_and_sessions_are_redacted_too(start: Start) -> None:
+    headers = {"baggage": "run=ann@example.com"}
+    async with start("done", langfuse_enabled=True) as app:
+        await app.ask(session_id="bob@example.com", headers=headers)
+        spans = seen(app)
+
+    told = " ".join(str(dict(span.span.attributes)) for span in spans)
+    assert "example.com" not in told
+    assert all(span.get("session.id") and span.get("langfuse.trace.tags") for span in spans)
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment", "line"),
+    [
+        pytest.param(
+            {"observability_profile": "ai", "langfuse_public_key": None},
+            {},
+            "tracing is off: OBSERVABILITY_PROFILE is ai, but LANGFUSE_PUBLIC_KEY or "
+            "LANGFUSE_SECRET_KEY is missing",
+            id="no key in the profile",
+        ),
+        pytest.param(
+            {"observability_profile": "off"},
+            {},
+            "tracing is off: OBSERVABILITY_PROFILE is off",
+            id="off",
+        ),
+        pytest.param(
+            {"observability_profile": "minimal"},
+            {},
+            "tracing is off: OBSERVABILITY_PROFILE is minimal",
+            id="logs alone",
+        ),
+        pytest.param(
+            {"langfuse_enabled": True},
+            {"OTEL_SDK_DISABLED": "true"},
+            "tracing is off: OTEL_SDK_DISABLED is true",
+            id="the library is off",
+        ),
+        pytest.param(
+            {"langfuse_enabled": True, "LANGFUSE_HOST": "http://langfuse.test"},
+            {},
+            "tracing is on: sending to http://langfuse.test",
+            id="to Langfuse",
+        ),
+        pytest.param(
+            {
+                "observability_profile": "hybrid",
+                "otel_exporter_otlp_endpoint": "http://tempo.test",
+            },
+            {},
+            "tracing is on: sending to http://tempo.test",
+            id="by OTLP",
+        ),
+    ],
+)
+def test_one_line_says_what_tracing_came_to(
+    documents: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    environment: dict[str, str],
+    line: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    keys = {"langfuse_public_key": "pk-line", "langfuse_secret_key": "sk"}
+    made = Settings(data_root_path=documents, openai_api_key="unused", **(keys | settings))
+    with caplog.at_level(logging.INFO, logger="target_app"):
+        tracing = make_tracing(made, Metrics(), Redactor(), InMemorySpanExporter())
+    asyncio.run(tracing.close())
+
+    assert [said for said in caplog.messages if "tracing" in said] == [line]

@@ -122,6 +122,8 @@ def settings_of(llm: LLMServer, root: Path, settings: Mapping[str, Any]) -> dict
         "isolation": "paths",
         "sandbox_workers": 1,
         "cache_management_enabled": "true",
+        # Loading a tokenizer takes a second of each start.
+        "token_check_every": 0,
         **settings,
     }
     return {"PATH": os.environ["PATH"]} | {

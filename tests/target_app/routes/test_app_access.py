@@ -27,6 +27,8 @@ GUARDED = [
     ("GET", "/api/stream/file/readme.md"),
     ("GET", "/api/stream/search/readme.md?pattern=x"),
     ("DELETE", "/api/cache"),
+    ("GET", "/api/tracing"),
+    ("PUT", "/api/tracing"),
     ("GET", "/api/anything/else"),
 ]
 

@@ -34,6 +34,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         openai_api_key="unused",
         cache_directory=folder / "cache",
         cache_management_enabled=True,
+        tracing_management_enabled=True,
         isolation="paths",
         max_file_size=1000,
     )
@@ -61,10 +62,18 @@ OPERATIONS = [
     "GET /api/stream/file/{path}",
     "GET /api/stream/search/{path}",
     "DELETE /api/cache",
+    "GET /api/tracing",
+    "PUT /api/tracing",
 ]
 
 
-WITHOUT_INPUT = {"GET /", "GET /health", "GET /ready", "DELETE /api/cache"}
+WITHOUT_INPUT = {
+    "GET /",
+    "GET /health",
+    "GET /ready",
+    "DELETE /api/cache",
+    "GET /api/tracing",
+}
 """Operations of which no request can be wrong."""
 
 

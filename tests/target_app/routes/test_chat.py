@@ -317,17 +317,6 @@ async def test_a_fault_of_the_app_is_a_500_that_tells_nothing(start: Start) -> N
         }
 
 
-async def test_usage_that_is_missing_is_counted_as_such(start: Start) -> None:
-    async with start(llm=ScriptedLLM(["done"], usage=None)) as app:
-        answer = await app.ask()
-
-        assert answer.json()["usage"] == {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-        assert await app.series("llm_tokens") == {}
-        assert await app.series("errors") == {
-            "errors_total component=llm error_type=usage_missing": 1
-        }
-
-
 @pytest.mark.parametrize(
     ("body", "details"),
     [

@@ -234,3 +234,41 @@ async def test_cache_management_is_off_unless_enabled(start: Start) -> None:
         answer = await app.client.delete("/api/cache")
 
     assert (answer.status_code, answer.json()["error"]) == (404, "NOT_FOUND")
+
+
+async def test_tracing_can_be_switched_off_and_on(start: Start) -> None:
+    tracing = {"tracing_management_enabled": True, "langfuse_enabled": True}
+    async with start("one", "two", "three", **tracing) as app:
+        seen = [(await app.client.get("/api/tracing")).json()]
+        await app.ask("first")
+        for wanted, message in ((False, "second"), (True, "third")):
+            answer = await app.client.put("/api/tracing", json={"enabled": wanted})
+            seen += [answer.json(), (await app.client.get("/api/tracing")).json()]
+            await app.ask(message)
+            health = (await app.client.get("/health")).json()
+            assert health["tracing_enabled"] is wanted
+        traces = await app.series("traces_total")
+    chats = [span for span in app.spans.get_finished_spans() if span.name == "chat"]
+
+    assert seen == [{"enabled": on} for on in (True, False, False, True, True)]
+    assert traces == {"traces_total result=recorded": 2, "traces_total result=switched_off": 1}
+    assert [span.attributes["langfuse.observation.input"] for span in chats] == ["first", "third"]
+
+
+async def test_tracing_that_goes_nowhere_cannot_be_switched_on(start: Start) -> None:
+    async with start(tracing_management_enabled=True) as app:
+        on = await app.client.put("/api/tracing", json={"enabled": True})
+        off = await app.client.put("/api/tracing", json={"enabled": False})
+
+    assert (on.status_code, on.json()["error"]) == (409, "NO_TRACING")
+    assert (off.status_code, off.json()) == (200, {"enabled": False})
+
+
+async def test_tracing_management_is_off_unless_enabled(start: Start) -> None:
+    async with start(langfuse_enabled=True) as app:
+        answers = [
+            await app.client.get("/api/tracing"),
+            await app.client.put("/api/tracing", json={"enabled": False}),
+        ]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
