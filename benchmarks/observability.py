@@ -80,7 +80,9 @@ def main() -> None:
         folder = Path(made)
         corpus = make_corpus(folder / "documents", options.files, options.files * 15_000)
         estimates = _measure(options, corpus, folder)
-    write_estimates(options.output, "observability", estimates)
+    if options.output is not None:
+        # Rough figures are written only where they are asked for: reports judge what is there.
+        write_estimates(options.output, "observability", estimates)
     if options.json:
         print_json(flat(estimates))
     else:
@@ -90,8 +92,10 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure what observability costs.")
     parser.add_argument("--json", action="store_true", help="print one flat object")
-    parser.add_argument("--quick", action="store_true", help="about a minute; rough figures")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"the figures file ({OUTPUT})")
+    parser.add_argument("--quick", action="store_true", help="under 3 minutes; rough figures")
+    parser.add_argument(
+        "--output", type=Path, help="the figures file (reports/benchmarks/observability.json)"
+    )
     parser.add_argument("--files", type=int, default=2000, help="documents (2000)")
     parser.add_argument("--pairs", type=int, help="pairs of blocks a profile (8)")
     parser.add_argument("--chats", type=int, help="chats a block (60)")
@@ -101,6 +105,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rest", type=float, default=REST_SECONDS, help="seconds after a block")
     options = parser.parse_args()
     usual = (2, 24, 2000, 20, 40) if options.quick else (8, 60, 10_000, 100, 150)
+    if options.output is None and not options.quick:
+        options.output = OUTPUT
     names = ("pairs", "chats", "requests", "scrapes", "rounds")
     for name, value in zip(names, usual, strict=True):
         if getattr(options, name) is None:

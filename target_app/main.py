@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
 from target_app.access import PageGuard, TokenGuard, guarded, is_loopback
@@ -24,7 +25,7 @@ from target_app.observability.redaction import make_redactor
 from target_app.observability.telemetry import Observed, Telemetry, Unobserved
 from target_app.observability.tracing import Tracing, make_tracing
 from target_app.routes import chat, documents, operations, sessions, streams
-from target_app.routes.errors import answers, handle_errors
+from target_app.routes.errors import answers, failure, handle_errors
 from target_app.routes.metrics import metrics_router
 from target_app.services import Edges, make_services
 from target_app.settings import Settings, SettingsError, load_settings
@@ -91,12 +92,15 @@ def create_app(settings: Settings | None = None, edges: Edges | None = None) -> 
         app.include_router(metrics_router(settings.prometheus_metrics_path, metrics))
     _add_middleware(app, settings)
     if settings.is_observed:
+        counted = _counted([operations.router, *routers], settings.prometheus_exclude_paths)
+        metrics.know_routes(counted)
         # The outermost layer: what the others refuse is counted too.
         app.add_middleware(
             MetricsMiddleware,
             metrics=metrics,
             exclude_paths=settings.prometheus_exclude_paths,
             begin=tracing.request,
+            failure=failure(),
         )
     return app
 
@@ -116,6 +120,17 @@ def _make_telemetry(
         return Unobserved()
     accounts = Accounts(metrics, prices, settings.token_check_every)
     return Observed(metrics, tracing, accounts, settings.model)
+
+
+def _counted(
+    routers: Iterable[APIRouter], exclude_paths: Collection[str]
+) -> Iterator[tuple[str, str, int]]:
+    """Name the method, the template and the usual status of the routes that are counted."""
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.path not in exclude_paths:
+                for method in route.methods or ():
+                    yield method, route.path, route.status_code or 200
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:

@@ -18,7 +18,7 @@ from target_app.agent.execution import EXECUTION_CODEC, ToolRunner
 from target_app.agent.llm import LLM, OpenAILLM, make_client
 from target_app.agent.orchestrator import Orchestrator
 from target_app.agent.retries import Retries
-from target_app.agent.tokens import load_tokenizer
+from target_app.agent.tokens import load_tokenizers
 from target_app.agent.tools import CACHE_TYPES, CacheType
 from target_app.cache.disk import Disk
 from target_app.cache.memory import Memory
@@ -88,7 +88,7 @@ async def make_services(
     sessions = Sessions(max_sessions=settings.max_sessions, ttl_seconds=settings.session_ttl)
     if settings.checks_tokens:
         # Now, and not for the first call that is checked.
-        await asyncio.to_thread(load_tokenizer, settings.model)
+        await asyncio.to_thread(load_tokenizers)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tracing.close)
         await stack.enter_async_context(sessions.swept())

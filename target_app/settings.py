@@ -7,6 +7,7 @@ import math
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -167,6 +168,16 @@ class Settings(BaseSettings):
     def _sound_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         """Refuse patterns that RE2 does not know, and those that are found everywhere."""
         check_own_patterns(value)
+        return value
+
+    @field_validator("otel_exporter_otlp_endpoint", "langfuse_host")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        """Refuse what no span could ever be sent to."""
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            msg = "an address is wanted, such as http://127.0.0.1:4318"
+            raise ValueError(msg)
         return value
 
     @field_validator("data_root_path")

@@ -69,7 +69,8 @@ class LLM(Protocol):
         """
         Ask once. With `on_token` the answer is streamed and each piece is handed over.
 
-        Raises LLMError.
+        Raises LLMError. A streamed answer that ends too early, whatever way, is told to
+        `prompt.broke_off` as far as it came.
         """
         ...
 
@@ -129,6 +130,16 @@ class OpenAILLM:
 
     async def _stream(self, prompt: Prompt, on_token: OnToken, patience: _Patience) -> Reply:
         gathered = _Gathered(self._model)
+        try:
+            return await self._gather(prompt, on_token, patience, gathered)
+        except BaseException:
+            if gathered.begun and prompt.broke_off is not None:
+                prompt.broke_off(gathered.so_far())
+            raise
+
+    async def _gather(
+        self, prompt: Prompt, on_token: OnToken, patience: _Patience, gathered: _Gathered
+    ) -> Reply:
         async with patience.waiting():
             stream = await self._open_stream(prompt)
         async with stream:
@@ -197,6 +208,7 @@ class _Gathered:
     content: list[str] = field(default_factory=list)
     calls: dict[int, tuple[list[str], list[str], list[str]]] = field(default_factory=dict)
     usage: Usage | None = None
+    begun: bool = False
     finished: bool = False
 
     def add(self, chunk: Completion) -> str:
@@ -206,6 +218,7 @@ class _Gathered:
             self.usage = chunk.usage.apart()
         if not chunk.choices:
             return ""
+        self.begun = True
         choice = chunk.choices[0]
         self.finished = self.finished or choice.finish_reason is not None
         delta = choice.delta
@@ -224,6 +237,10 @@ class _Gathered:
         if not self.finished:
             msg = "the stream ended without a finish reason"
             raise ValueError(msg)
+        return self.so_far()
+
+    def so_far(self) -> Reply:
+        """Answer what was said until now."""
         calls = tuple(
             ToolCall(*("".join(texts) for texts in call)) for _, call in sorted(self.calls.items())
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -71,12 +71,15 @@ class Prompt:
     What one LLM call is given. `headers` go on the wire, for trace context.
 
     `timeout_seconds` bounds the whole call, to the last piece of its answer; None is no bound.
+    `broke_off` hears what had come of a streamed answer that does not reach its end, before the
+    call raises: somebody pays for that, too.
     """
 
     messages: list[Message]
     tools: list[Message]
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_seconds: float | None = None
+    broke_off: Callable[[Reply], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

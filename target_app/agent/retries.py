@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -52,7 +53,7 @@ class RetryingLLM:
 
     Each attempt is a call of its own to the LLM it wraps, and `calls` counts them all. Once a
     piece of a streamed answer was handed out there is no other attempt: nobody can take back what
-    was read.
+    was read. The usage of an answer includes that of attempts at it which broke off.
     """
 
     def __init__(self, llm: LLM, retries: Retries) -> None:
@@ -99,12 +100,18 @@ class _Attempts:
         self._on_token = on_token
         self._deadline = retries.clock() + retries.deadline_seconds
         self._handed_out = False
+        self._broken_off: list[Reply] = []
 
     async def make(self) -> Reply:
         left = max(0.0, self._deadline - self._retries.clock())
-        asked = self._prompt
-        prompt = Prompt(asked.messages, asked.tools, asked.headers, left)
-        return await self._call(prompt, self._hand_out if self._on_token else None)
+        prompt = dataclasses.replace(
+            self._prompt, timeout_seconds=left, broke_off=self._broken_off.append
+        )
+        reply = await self._call(prompt, self._hand_out if self._on_token else None)
+        for part in self._broken_off:
+            if reply.usage is not None and part.usage is not None:
+                reply = dataclasses.replace(reply, usage=part.usage + reply.usage)
+        return reply
 
     async def go_on(self) -> Reply:
         if self.failure is None:

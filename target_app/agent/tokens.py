@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from target_app.agent.messages import Message, Prompt, Reply, Usage
+
+Calls = Iterator[tuple[str, str]]
+"""Tool calls: of each its name and its arguments."""
 
 TOKENS_PER_MESSAGE = 3
 TOKENS_PER_TOOL_CALL = 3
@@ -42,15 +46,24 @@ def encoding_name(model: str) -> str:
     return FORMER if model == "gpt-4" or model.startswith(FORMER_MODELS) else CURRENT
 
 
-def load_tokenizer(model: str) -> None:
-    """Load the tokenizer of a model now: it takes about a second, and 140 MiB of memory."""
-    _tokenizer(encoding_name(model))
+def load_tokenizers() -> None:
+    """
+    Load the tokenizers now: it takes a second or two, and 165 MiB of memory.
+
+    All of them, as an answer may name another model than was asked for. Not to be called while
+    requests are served: even in a thread it holds up the event loop for a sixth of a second.
+    """
+    for encoding in (CURRENT, FORMER):
+        _tokenizer(encoding)
 
 
 async def count_aside(prompt: Prompt, reply: Reply, model: str) -> Usage:
-    """Count the tokens of a call as `count_usage` does, in a thread if it may take a while."""
-    size = sum(len(message["content"] or "") for message in prompt.messages)
-    if size <= QUICK_CHARACTERS and encoding_name(model) in _loaded:
+    """
+    Count the tokens of a call as `count_usage` does, in a thread if it may take a while.
+
+    The first count of all takes a second or two, unless the tokenizers were loaded before.
+    """
+    if _characters(prompt, reply) <= QUICK_CHARACTERS and encoding_name(model) in _loaded:
         return count_usage(prompt, reply, model)
     return await asyncio.to_thread(count_usage, prompt, reply, model)
 
@@ -64,10 +77,9 @@ def count_usage(prompt: Prompt, reply: Reply, model: str) -> Usage:
     encoding = encoding_name(model)
     asked = sum(_message_tokens(message, encoding) for message in prompt.messages)
     offered = _offered_tokens(prompt.tools, encoding)
-    wanted = ((call.name, call.arguments) for call in reply.tool_calls)
     return Usage(
         input=asked + offered + TOKENS_BEFORE_REPLY,
-        output=count(reply.content, encoding) + _calls_tokens(wanted, encoding),
+        output=count(reply.content, encoding) + _calls_tokens(_wanted(reply), encoding),
     )
 
 
@@ -76,13 +88,30 @@ def count(text: str, encoding: str) -> int:
     return (_remembered if len(text) <= REMEMBERED_CHARACTERS else _count)(text, encoding)
 
 
+def _characters(prompt: Prompt, reply: Reply) -> int:
+    """Add up the characters to count, but for those of the tools that are offered."""
+    texts = sum(len(message["content"] or "") for message in prompt.messages) + len(reply.content)
+    calls = (call for message in prompt.messages for call in _called(message))
+    return texts + sum(len(name) + len(arguments) for name, arguments in (*calls, *_wanted(reply)))
+
+
+def _called(message: Message) -> Calls:
+    """Read the tool calls that a message repeats."""
+    for call in message.get("tool_calls", ()):
+        yield call["function"]["name"], call["function"]["arguments"]
+
+
+def _wanted(reply: Reply) -> Calls:
+    """Read the tool calls that the LLM asks for."""
+    return ((call.name, call.arguments) for call in reply.tool_calls)
+
+
 def _message_tokens(message: Message, encoding: str) -> int:
-    functions = (call["function"] for call in message.get("tool_calls", ()))
     return (
         TOKENS_PER_MESSAGE
         + count(message["role"], encoding)
         + count(message["content"] or "", encoding)
-        + _calls_tokens(((called["name"], called["arguments"]) for called in functions), encoding)
+        + _calls_tokens(_called(message), encoding)
     )
 
 
@@ -98,7 +127,7 @@ def _offered_tokens(tools: list[Message], encoding: str) -> int:
 _offered: list[tuple[list[Message] | None, str, int]] = [(None, "", 0)]
 
 
-def _calls_tokens(calls: Iterable[tuple[str, str]], encoding: str) -> int:
+def _calls_tokens(calls: Calls, encoding: str) -> int:
     return sum(
         TOKENS_PER_TOOL_CALL + count(name, encoding) + count(arguments, encoding)
         for name, arguments in calls
@@ -117,12 +146,16 @@ _remembered = lru_cache(maxsize=REMEMBERED_TEXTS)(_count)
 
 
 _loaded: dict[str, Any] = {}
+_loading = threading.Lock()
 
 
 def _tokenizer(encoding: str) -> Any:
     if encoding not in _loaded:
-        # Only now: most of the time and memory is the import's, and many apps never need it.
-        from bpe_openai import get_encoding  # noqa: PLC0415
+        # Threads that need it at the same time wait for the one that loads it.
+        with _loading:
+            # Only now: most of the time and memory is the import's, and many apps never need it.
+            from bpe_openai import get_encoding  # noqa: PLC0415
 
-        _loaded[encoding] = get_encoding(encoding)
+            if encoding not in _loaded:
+                _loaded[encoding] = get_encoding(encoding)
     return _loaded[encoding]

@@ -32,17 +32,19 @@ class CompletionDetails(BaseModel):
 class TokenUsage(BaseModel):
     """Tokens as the API counts them: cached ones are also prompt tokens."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 
     def apart(self) -> Usage | None:
         """Count each token under one heading only; a usage that cannot be is as good as none."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
         prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
         cached = (prompt.cached_tokens or 0) if prompt else 0
         reasoning = (completion.reasoning_tokens or 0) if completion else 0
-        shown, fresh = self.completion_tokens - reasoning, self.prompt_tokens - cached
+        fresh, shown = self.prompt_tokens - cached, self.completion_tokens - reasoning
         usage = Usage(fresh, cached, shown, reasoning)
         return usage if min(fresh, cached, shown, reasoning) >= 0 else None
 

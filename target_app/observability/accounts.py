@@ -26,10 +26,15 @@ class Accounts:
             metrics.know_models(models)
         self._costs = {model: metrics.llm_cost.labels(model) for model in models}
 
-    def book(self, reply: Reply) -> None:
-        """Count the tokens of one call, told or estimated, and their cost."""
+    def book(self, reply: Reply, *, whole: bool = True) -> None:
+        """
+        Count the tokens of one call, told or estimated, and their cost.
+
+        That a reply does not tell its tokens is an error, unless it is not `whole`: then the
+        usage had yet to come.
+        """
         metrics = self._metrics
-        if reply.usage_estimated or reply.usage is None:
+        if whole and (reply.usage_estimated or reply.usage is None):
             metrics.errors.labels("usage_missing", "llm").inc()
         if reply.usage is None:
             return

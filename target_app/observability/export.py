@@ -19,7 +19,7 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from pybreaker import CircuitBreaker, CircuitBreakerError
+from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
 
 from target_app.observability.circuit import Clock, make_circuit
 from target_app.observability.ledger import Ledger, Room, SinkName
@@ -157,6 +157,11 @@ class GuardedExporter(SpanExporter):
         self._exporter = exporter
         self._ledger = ledger
         self._circuit = circuit
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the server is not given up, and there is room for a span that ends now."""
+        return self._circuit.current_state == STATE_CLOSED and self._ledger.has_room
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch, unless the circuit is open or the app gave it up already."""

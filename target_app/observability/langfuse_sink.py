@@ -107,6 +107,7 @@ class LangfuseSink:
             id_generator=TraceIds(),
             shutdown_on_exit=False,
         )
+        self._outlet = self._exporter(settings, metrics, exporter, terms)
         # The documented switch: contents that look like an image would be sent besides the
         # traces, past all bounds.
         os.environ["LANGFUSE_MEDIA_UPLOAD_ENABLED"] = "false"
@@ -119,7 +120,7 @@ class LangfuseSink:
             flush_at=self._ledger.batch,
             flush_interval=settings.langfuse_flush_interval,
             tracer_provider=self._provider,
-            span_exporter=self._exporter(settings, metrics, exporter, terms),
+            span_exporter=self._outlet,
             should_export_span=self._admits,
         )
 
@@ -172,6 +173,11 @@ class LangfuseSink:
                 return LangfuseSpan(observation, get_current())
         finally:
             detach(token)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether what is told now is going to be sent, as far as is known."""
+        return self._outlet.is_reachable
 
     def flush(self) -> None:
         """Send what waits. Blocks for as long as that takes."""

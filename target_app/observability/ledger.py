@@ -89,6 +89,15 @@ class Ledger:
         """Bytes of attributes of the spans that wait or are being sent."""
         return self._waiting_bytes + self._leaving_bytes
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a span that ends now may wait."""
+        return (
+            not self._refusing
+            and len(self._waiting) < self._room.spans
+            and self.bytes < self._room.bytes
+        )
+
     def admit(self, span: ReadableSpan) -> bool:
         """Answer whether an ended span may wait; one that may not is lost, and counted."""
         context = span.context

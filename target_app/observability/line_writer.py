@@ -65,6 +65,7 @@ class LineWriter:
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
         self._flushing = 0
+        self._is_stuck = False
         self._thread: threading.Thread | None = None
 
     def put(self, line: bytes) -> None:
@@ -85,11 +86,17 @@ class LineWriter:
             self.count("dropped", 1, len(line))
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until all lines are written, no longer than `timeout_seconds`; say if they are."""
+        """
+        Wait until all lines are written, no longer than `timeout_seconds`; say if they are.
+
+        When that was in vain once, it is not waited again until something was written.
+        """
         with self._changed:
             self._flushing += 1
             self._changed.notify_all()
-            written = self._changed.wait_for(lambda: not self._bytes, timeout_seconds)
+            timeout = 0 if self._is_stuck else timeout_seconds
+            written = self._changed.wait_for(lambda: not self._bytes, timeout)
+            self._is_stuck = not written
             self._flushing -= 1
         return written
 
@@ -106,6 +113,7 @@ class LineWriter:
                 self.count("written", len(lines), len(data))
             with self._changed:
                 self._bytes -= len(data)
+                self._is_stuck = False
                 self._changed.notify_all()
 
     def _next(self) -> list[bytes]:

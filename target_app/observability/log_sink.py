@@ -7,7 +7,6 @@ beneath a step names the step, and as its parent the next span above that has a 
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,9 +14,10 @@ from typing import Any
 
 import structlog
 
-from target_app.observability.logs import REDACTED, flush_logs
+from target_app.observability.logs import REDACTED
 from target_app.observability.request_trace import current
 from target_app.observability.spans import Details, Kind, Origin
+from target_app.observability.trace_ids import new_span_id
 
 LOGGER = "target_app.io"
 
@@ -53,9 +53,7 @@ class LogSpan:
         self._started = time.perf_counter()
         self._first_token: float | None = None
         self._has_line = kind in EVENTS
-        # Told apart within one trace, not kept secret; 64 random bits from the system cost more
-        # than the rest of the span.
-        self._span_id = f"{random.getrandbits(64) or 1:016x}"
+        self._span_id = new_span_id()
 
     @property
     def trace_id(self) -> str:
@@ -126,13 +124,14 @@ class LogSink:
     wants_server_spans = True
     """A line for every request, not only for chats."""
 
+    is_reachable = True
+
     def root(self, kind: Kind, name: str, details: Details, origin: Origin) -> LogSpan:
         """Begin the first span of a trace."""
         return LogSpan(kind, name, details, origin, origin.parent_span_id)
 
     def close(self, timeout_seconds: float) -> None:
-        """Wait for the last lines."""
-        flush_logs(timeout_seconds)
+        """Leave the last lines to `logs_kept`, which waits for those of all loggers."""
 
 
 # -- what the line of each kind says; everything was redacted before it came here

@@ -161,11 +161,14 @@ def _take_over() -> None:
         root.addHandler(_HANDLER)
     if root.handlers == [_HANDLER]:
         root.setLevel(logging.INFO)
-    # What nobody catches is told like everything else, unless somebody wants it already.
+    # What Python would print is told like everything else, unless somebody wants it already.
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _uncaught
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _uncaught_in_thread
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _ignored
+    logging.captureWarnings(True)
 
 
 def _writes_to_terminal(handler: logging.Handler) -> bool:
@@ -176,12 +179,8 @@ def _writes_to_terminal(handler: logging.Handler) -> bool:
 def _uncaught(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    if not issubclass(kind, Exception):
-        sys.__excepthook__(kind, error, traceback)
-        return
-    logging.getLogger(__name__).critical(
-        "ended by an error that nothing caught", exc_info=(kind, error, traceback)
-    )
+    reason = "an error that nothing caught" if issubclass(kind, Exception) else kind.__name__
+    logging.getLogger(__name__).critical("ended by %s", reason, exc_info=(kind, error, traceback))
 
 
 def _uncaught_in_thread(uncaught: threading.ExceptHookArgs) -> None:
@@ -192,6 +191,14 @@ def _uncaught_in_thread(uncaught: threading.ExceptHookArgs) -> None:
         "the thread %s ended by an error",
         name,
         exc_info=(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback),
+    )
+
+
+def _ignored(ignored: sys.UnraisableHookArgs) -> None:
+    # Its name only: the object itself may be half gone.
+    where = getattr(ignored.object, "__qualname__", type(ignored.object).__name__)
+    logging.getLogger(__name__).error(
+        "an error was ignored in %s", where, exc_info=ignored.exc_value or False
     )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
 
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from target_app.observability.metrics import Metrics
 from target_app.observability.request_trace import CURRENT, RequestTrace
 from target_app.observability.spans import Span
+
+logger = logging.getLogger(__name__)
 
 ABORTED = "aborted"
 
@@ -28,6 +32,9 @@ class MetricsMiddleware:
     The clock stops when the last piece of the answer arrives here and before it is sent, so
     the time recorded can never be longer than the client's. A request whose answer never
     ends, because the client left or a stream broke, has the status "aborted".
+
+    An exception that nothing else caught is logged with its trace, and answered. Once the answer
+    has begun it is left to the server, which logs it and breaks the connection.
     """
 
     def __init__(
@@ -36,15 +43,18 @@ class MetricsMiddleware:
         metrics: Metrics,
         exclude_paths: Collection[str],
         begin: Begin | None = None,
+        failure: ASGIApp | None = None,
     ) -> None:
         """
         Wrap `app`; requests for exactly one of `exclude_paths` are left alone.
 
-        With `begin` each request has a span, which ends with the answer.
+        With `begin` each request has a span, which ends with the answer. `failure` answers in
+        place of an app that failed; without it the exception goes on to the server.
         """
         self._app = app
         self._exclude_paths = frozenset(exclude_paths)
         self._begin = begin
+        self._failure = failure
         self._metrics = metrics
         # A number of its own, which costs next to nothing; the event loop alone changes it.
         self.in_flight = 0
@@ -67,6 +77,12 @@ class MetricsMiddleware:
         exchange = _Exchange(self, started, trace, receive, send)
         try:
             await self._app(scope, exchange.receive, exchange.send)
+        except Exception:
+            if self._failure is None or exchange.status is not None:
+                raise
+            with bound_contextvars(session_id=trace.session_id):
+                logger.exception("a request ended by an error that nothing caught")
+            await self._failure(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             exchange.is_broken = True
             raise
@@ -75,7 +91,8 @@ class MetricsMiddleware:
                 # An exception before the answer began becomes a 500 further out.
                 exchange.is_broken = exchange.is_broken or exchange.status is not None
                 exchange.record()
-            CURRENT.reset(token)
+        # Not after an exception: the server logs it in this task, and looks for the trace.
+        CURRENT.reset(token)
 
     def make_children(self, method: str, route: str, status: str | int) -> _Children:
         """Answer the counter and the histograms that a request with these labels moves."""
@@ -165,16 +182,17 @@ class _Exchange:
         response_sizes.observe(sent)
 
     def _end(self, span: Span, duration: float, route: str, status: str | int, sent: int) -> None:
-        span.update(
-            metadata={
-                "method": self._trace.method,
-                "route": route,
-                "status": status,
-                "request_bytes": self.request_bytes,
-                "response_bytes": sent,
-                "duration_seconds": round(duration, 6),
-            }
-        )
+        told = {
+            "method": self._trace.method,
+            "route": route,
+            "status": status,
+            "request_bytes": self.request_bytes,
+            "response_bytes": sent,
+            "duration_seconds": round(duration, 6),
+        }
+        if self._trace.session_id is not None:
+            told["session_id"] = self._trace.session_id
+        span.update(metadata=told)
         if status == ABORTED:
             span.fail("the answer did not come to its end")
         elif isinstance(status, int) and status >= 500:

@@ -7,6 +7,7 @@ The wrapped parts know nothing of it. Time is measured with `time.perf_counter`,
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -58,7 +59,15 @@ class ObservedLLM:
             "generation", "llm", lazily=lambda: self._asked(prompt, on_token)
         )
         headers = {**prompt.headers, **self._trace.forwarded, **generation.headers()}
-        prompt = Prompt(prompt.messages, prompt.tools, headers, prompt.timeout_seconds)
+
+        def broke_off(part: Reply) -> None:
+            self._accounts.book(part, whole=False)
+            generation.update(lazily=lambda: _answered(part))
+            if asked.broke_off is not None:
+                asked.broke_off(part)
+
+        asked = prompt
+        prompt = dataclasses.replace(asked, headers=headers, broke_off=broke_off)
         with generation:
             reply = await self._timed(prompt, on_token, generation)
             self._accounts.book(reply)

@@ -51,6 +51,7 @@ KINDS: Mapping[Kind, SpanKind] = {
 
 HTTP_NAMES = {
     "method": "http.request.method",
+    "session_id": "gen_ai.conversation.id",
     "route": "http.route",
     "status": "http.response.status_code",
     "request_bytes": "http.request.body.size",
@@ -180,10 +181,10 @@ class OtlpSink:
         )
         if exporter is None:
             endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/") + EXPORT_PATH
-            outlet = guarded_otlp(endpoint, {}, self._ledger, metrics, terms)
+            self._outlet = guarded_otlp(endpoint, {}, self._ledger, metrics, terms)
         else:
-            outlet = guarded(exporter, self._ledger, metrics, terms)
-        self._provider.add_span_processor(_BoundedBatches(outlet, self._ledger))
+            self._outlet = guarded(exporter, self._ledger, metrics, terms)
+        self._provider.add_span_processor(_BoundedBatches(self._outlet, self._ledger))
         self._maker = SpanMaker(
             self._provider.get_tracer("target_app"),
             "azure.ai.openai" if settings.uses_azure else "openai",
@@ -201,6 +202,11 @@ class OtlpSink:
         above = context_of(origin.trace_id, origin.parent_span_id)
         with given(origin.trace_id):
             return self._maker.begin(kind, name, details, above, more)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether what is told now is going to be sent, as far as is known."""
+        return self._outlet.is_reachable
 
     def flush(self) -> None:
         """Send what waits. Blocks for as long as that takes."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import re2  # type: ignore[import-untyped]
 
 from target_app.observability.escapes import views
 from target_app.observability.shapes import (
+    EMAIL,
+    HOME,
     NAME_CHARACTERS,
     SECRET,
     Shape,
@@ -32,7 +36,12 @@ SCANNED_CHARACTERS = 65_536
 
 MAX_DEPTH = 12
 MAX_ITEMS = 2000
-"""How deep a value may be, and how many parts it may have. More is left out, and said so."""
+MAX_CHARACTERS = 200_000
+"""
+How deep a value may be, how many parts it may have, and how many characters of them are read.
+
+More is left out, and said so.
+"""
 
 _TAIL_CHARACTERS = 1024
 """
@@ -40,7 +49,14 @@ How far beyond the cut is looked.
 
 A secret that begins before the cut and ends behind it is then seen at a length that has its shape.
 """
-_RECENT_CHARACTERS = 2_000_000
+_WINDOW_CHARACTERS = CONTENT_CHARACTERS + _TAIL_CHARACTERS
+_LABELS = ("name", "key", "Name", "Key")
+"""Under which the name stands of what is under `value`."""
+
+_RECENT_CHARACTERS = 1_000_000
+
+_ENTRY_CHARACTERS = 200
+"""What a remembered text takes besides its characters: many short ones take more than few long."""
 
 
 class Redactor:
@@ -59,13 +75,17 @@ class Redactor:
         """
         always = [*built_in(), *of_values(secrets)]
         own = list(of_operator(patterns))
-        self._shapes = [(shape, compiled(shape.pattern)) for shape in always]
-        self._shapes += [(shape, compiled(shape.pattern, groups=False)) for shape in own]
-        # One search for all that is known says of most texts that nothing is in them. Patterns of
-        # the operator are searched one by one: they may not be joined (flags, names of groups).
-        joined = "|".join(f"(?:{shape.pattern})" for shape in always)
-        self._first = [compiled(joined, groups=False)]
-        self._first += [search for shape, search in self._shapes if shape in own]
+        # One search for all that is known says of most texts that nothing is in them, and one for
+        # each kind what is not. Patterns of the operator are searched one by one: they may not be
+        # joined (flags, names of groups).
+        self._first = [_any_of(always), *(_any_of([shape]) for shape in own)]
+        kinds = [
+            [shape for shape in always if shape.shown == kind] for kind in (SECRET, EMAIL, HOME)
+        ]
+        self._kinds = [
+            (_any_of(kind), [(shape, compiled(shape.pattern)) for shape in kind])
+            for kind in (*kinds, *([shape] for shape in own))
+        ]
         self._recent = _Recent(_RECENT_CHARACTERS)
 
     def text(self, text: str) -> str:
@@ -73,7 +93,7 @@ class Redactor:
         try:
             if len(text) <= CONTENT_CHARACTERS:
                 return self._recent.get(text) or self._recent.put(text, self._redacted(text))
-            window = text[: CONTENT_CHARACTERS + _TAIL_CHARACTERS]
+            window = text[:_WINDOW_CHARACTERS]
             shown = self._recent.get(window)
             if shown is None:
                 shown = self._recent.put(window, self._redacted(window, CONTENT_CHARACTERS))
@@ -109,12 +129,12 @@ class Redactor:
         The result shares nothing with the value that could change. Never raises.
         """
         try:
-            return self._value(value, MAX_DEPTH, [MAX_ITEMS])
+            return self._value(value, MAX_DEPTH, _Left())
         except Exception:  # noqa: BLE001 - an odd object, or a mapping that changes meanwhile
             return WITHHELD
 
-    def _value(self, value: Any, depth: int, left: list[int]) -> Any:
-        """Redact a value; `left` counts down the parts that all of it may still have."""
+    def _value(self, value: Any, depth: int, left: _Left) -> Any:
+        """Redact a value; `left` counts down what all of it may still have."""
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int | float):
@@ -124,15 +144,20 @@ class Redactor:
                 return "[too deep]"
             is_named = isinstance(value, Mapping)
             return (self._mapping if is_named else self._list)(value, depth, left)
-        return self.text(value) if isinstance(value, str) else self._other(value)
+        text = value if isinstance(value, str) else _as_text(value)
+        left.characters -= min(len(text), _WINDOW_CHARACTERS)
+        return self.text(text)
 
-    def _list(self, value: Any, depth: int, left: list[int]) -> list[Any]:
+    def _list(self, value: Any, depth: int, left: _Left) -> list[Any]:
         parts: list[Any] = []
+        if _is_secret_pair(value):
+            left.items -= 1
+            return [self._value(value[0], depth - 1, left), SECRET]
         for part in value:
-            if left[0] <= 0:
+            if left.nothing:
                 parts.append("[too many]")
                 break
-            left[0] -= 1
+            left.items -= 1
             parts.append(self._value(part, depth - 1, left))
         return parts
 
@@ -140,32 +165,31 @@ class Redactor:
         """Redact a number, in which only a pattern of the operator can find something."""
         if not -_MOST <= value < _MOST:
             # Not a number, or more than a span can hold, and perhaps than Python will write.
-            return self._other(value)
+            return self.text(_as_text(value))
         if len(self._first) == 1 or isinstance(value, float):
             return value
         plain = str(value)
         shown = self.text(plain)
         return value if shown == plain else shown
 
-    def _other(self, value: object) -> str:
-        try:
-            return self.text(str(value))
-        except Exception:  # noqa: BLE001 - the rest of the value can still be told
-            return WITHHELD
-
-    def _mapping(self, value: Any, depth: int, left: list[int]) -> dict[str, Any]:
+    def _mapping(self, value: Any, depth: int, left: _Left) -> dict[str, Any]:
         parts: dict[str, Any] = {}
+        numbers: dict[str, int] = {}
+        label = next((value[key] for key in _LABELS if isinstance(value.get(key), str)), "")
         for name, part in value.items():
-            if left[0] <= 0:
+            if left.nothing:
                 parts["..."] = "[too many]"
                 break
-            left[0] -= 1
-            plain = name if isinstance(name, str) else self._other(name)
-            shown = self.text(plain)
+            left.items -= 1
+            plain = name if isinstance(name, str) else _as_text(name)
+            left.characters -= min(len(plain), _WINDOW_CHARACTERS)
+            first = shown = self.text(plain)
             while shown in parts:
                 # Two names that look the same once they are redacted.
-                shown += "'"
-            hidden = part is not None and _is_secret(plain[-NAME_CHARACTERS:], part)
+                numbers[first] = numbers.get(first, 1) + 1
+                shown = f"{first} {numbers[first]}"
+            called = label if plain.lower() == "value" and label else plain
+            hidden = part is not None and _is_secret(called[-NAME_CHARACTERS:], part)
             parts[shown] = SECRET if hidden else self._value(part, depth - 1, left)
         return parts
 
@@ -208,16 +232,31 @@ class Redactor:
         Each shape is looked for by itself, so that no secret is missed because it overlaps
         another.
         """
-        for shape, search in self._shapes:
+        here = (shapes for is_there, shapes in self._kinds if is_there.search(data))
+        for shape, search in chain.from_iterable(here):
             at = 0
             while (match := search.search(data, at)) is not None:
                 start, stop = match.span() if shape.whole else _span(match)
-                # What a match needs around it may belong to the next one.
-                at = max(stop, at + 1)
-                if start < stop and not _is_harmless(shape, data[start:stop]):
+                found = data[start:stop]
+                # What a match needs around it may belong to the next one. So may the end of what
+                # was taken for a value: in `secret:\n  api_key: abc` it is the next name.
+                at = max(stop - _secret_name_at_end(found), at + 1)
+                if found and not _is_harmless(shape, found):
                     yield start, stop, shape.shown
                 if at >= len(data):
                     break
+
+
+@dataclass(slots=True)
+class _Left:
+    """What a value may still have."""
+
+    items: int = MAX_ITEMS
+    characters: int = MAX_CHARACTERS
+
+    @property
+    def nothing(self) -> bool:
+        return self.items <= 0 or self.characters <= 0
 
 
 class _Recent:
@@ -242,7 +281,7 @@ class _Recent:
         if self._held > self._limit:
             self._old, self._new, self._held = self._new, {}, 0
         self._new[text] = redacted
-        self._held += len(text) + len(redacted)
+        self._held += len(text) + len(redacted) + _ENTRY_CHARACTERS
         return redacted
 
 
@@ -262,20 +301,56 @@ def make_redactor(settings: Settings) -> Redactor:
 _MOST = 2**63
 
 
+def _any_of(shapes: Sequence[Shape]) -> re2._Regexp:
+    joined = "|".join(f"(?:{shape.pattern})" for shape in shapes)
+    return compiled(joined, groups=False)
+
+
 def _span(match: re2._Match) -> tuple[int, int]:
     """Where the group is that took part in a match."""
     spans: Iterator[tuple[int, int]] = map(match.span, range(1, match.re.groups + 1))
     return next(span for span in spans if span[0] >= 0)
 
 
+def _secret_name_at_end(found: bytes) -> int:
+    """Answer how many bytes at the end hold the name of a secret; 0 when there is none."""
+    name = found.rstrip(b"\"':= ")[-NAME_CHARACTERS:]
+    is_one = is_secret_name(name.decode(errors="replace"))
+    return min(len(found), 2 * NAME_CHARACTERS) if is_one else 0
+
+
 def _is_harmless(shape: Shape, found: bytes) -> bool:
     return shape.harmless is not None and shape.harmless(found)
 
 
+def _as_text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - the rest of the value can still be told
+        return WITHHELD
+
+
 def _is_secret(name: str, part: object) -> bool:
     """Whether a part is a secret by its name, unless it counts tokens or times the first."""
-    is_count = isinstance(part, int | float) and name.lower().endswith("token")
-    return not is_count and is_secret_name(name)
+    if not is_secret_name(name):
+        return False
+    ending = name.lower()
+    if ending.endswith("tokens"):
+        if isinstance(part, Mapping):
+            return False  # the names in it tell
+        if isinstance(part, list | tuple):
+            return not all(isinstance(one, int | float) for one in part)
+    return not (isinstance(part, int | float) and ending.endswith(("token", "tokens")))
+
+
+def _is_secret_pair(value: Any) -> bool:
+    """Whether it is a name and a value, as of a header."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return False
+    name, part = value
+    return (
+        isinstance(name, str) and isinstance(part, str) and is_secret_name(name[-NAME_CHARACTERS:])
+    )
 
 
 def _joined(found: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:

@@ -25,11 +25,12 @@ class RequestTrace:
     One request, and the trace that is told of it.
 
     `recorded` turns true once something with this trace id leaves the process: only then is the
-    id worth showing. `span` is of the whole request, where there is one. The headers are read
-    when somebody asks what they say, because most requests are only counted.
+    id worth showing. `span` is of the whole request, where there is one, and `session_id` of its
+    chat, if it has one. The headers are read when somebody asks what they say, because most
+    requests are only counted.
     """
 
-    __slots__ = ("_context", "_scope", "_trace_id", "method", "recorded", "span")
+    __slots__ = ("_context", "_scope", "_trace_id", "method", "recorded", "session_id", "span")
 
     def __init__(self, scope: Scope | None = None, context: TraceContext | None = None) -> None:
         """Be of the request of an ASGI scope, or of none, as the caller wants it traced."""
@@ -39,6 +40,7 @@ class RequestTrace:
         method = self._scope.get("method", "")
         self.method: str = method if method in METHODS else OTHER_METHOD
         self.recorded = False
+        self.session_id: str | None = None
         self.span: Span | None = None
 
     @property

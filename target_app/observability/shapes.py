@@ -82,12 +82,18 @@ def built_in() -> Iterator[Shape]:
     yield Shape(f"{_LEFT}(sk-[A-Za-z0-9_-]{{16,}})", SECRET, _is_kebab)
     yield Shape(_CREDENTIALS, SECRET, _is_prose)
     yield Shape(_AUTHORIZATION, SECRET)
+    yield Shape(_AUTHORIZATION_LINE, SECRET)
     yield Shape(_COOKIE, SECRET)
     yield Shape(f"{_NAME}{_ASSIGNED}(?:{_QUOTED})", SECRET, _is_placeholder)
-    yield Shape(f"{_NAME}{_ASSIGNED}({_WORD})", SECRET, _is_placeholder)
+    yield Shape(f"{_NAME}{_ASSIGNED}({_WORD})", SECRET, _is_placeholder_of_a_line)
+    yield Shape(f"{_NAME}[sS]?{_ASSIGNED}{_LIST}", SECRET)
+    yield Shape(_SEVERAL, SECRET, _is_word_or_count)
+    yield Shape(_PAIR, SECRET, _is_placeholder)
+    yield Shape(_NAMED_VALUE, SECRET, _is_placeholder_of_a_line)
     yield Shape(_ELEMENT, SECRET, _is_placeholder)
-    yield Shape(f"--?[A-Za-z_-]*{_NAME}\\s+[\"']?({_WORD})", SECRET, _is_placeholder)
-    yield Shape(r"(?:\s|^)(?:-u|--user)\s*[\"']?([^\s\"':]+:[^\s\"']+)", SECRET)
+    yield Shape(_LOGIN, SECRET)
+    yield Shape(_OPTION, SECRET, _is_placeholder_of_a_line)
+    yield Shape(rf"(?:{_SPACE}|^)(?:-u|--user){_SPACE}*[\"']?([^\s\"':]+:[^\s\"']+)", SECRET)
     yield Shape(r"://([^\s/\"'<>]+)@", SECRET)
     yield Shape(_EMAIL, EMAIL, _is_image)
     yield Shape(_MAC_HOMES, HOME)
@@ -124,6 +130,9 @@ def is_secret_name(name: str) -> bool:
 
 # -- patterns
 
+_SPACE = r"[\s+]"
+"""In a query, a plus sign stands for a space."""
+
 _LEFT = r"(?:^|[^0-9A-Za-z])"
 """Where a word begins."""
 
@@ -155,12 +164,16 @@ _KEYS = (
     r"(?:xai|pplx)-[A-Za-z0-9]{20,}",
     r"hv[bs]\.[A-Za-z0-9_-]{20,}",
     r"AGE-SECRET-KEY-1[A-Z0-9]{20,}",
+    r"nvapi-[A-Za-z0-9_-]{20,}",
+    r"AT[AC]TT3[A-Za-z0-9_=-]{20,}",
+    r"SK[0-9a-f]{32}",
+    r"key-[0-9a-f]{32}",
+    # Of a Telegram bot, in an address too.
+    r"(?:bot)?[0-9]{8,10}:AA[A-Za-z0-9_-]{30,}",
     # A JSON Web Token, its signature there or not.
     r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*",
 )
 
-_SPACE = r"[\s+]"
-"""In a query, a plus sign stands for a space."""
 _PEM = (
     rf"(-----BEGIN{_SPACE}(?:[A-Z0-9]{{1,12}}{_SPACE}){{0,3}}PRIVATE{_SPACE}KEY"
     r"(?s:.*?)(?:-----END[A-Z0-9 +%]*(?:-----)?|\z))"
@@ -172,15 +185,36 @@ _CREDENTIALS = rf"{_LEFT}(?i:bearer|basic)[ \t+]+([A-Za-z0-9._~+/=-]{{8,}})"
 _NAME = (
     r"(?i:passw(?:or)?d|pwd|passphrase|passcode|[_-]pass|secret|credentials?|token|"
     r"(?:access|account|api|auth|client|encryption|license|master|private|secret|service|shared|"
-    r"signing|subscription)[ _.-]?key)"
+    r"signing|subscription)[ +_.-]?key)"
 )
-_SECRET_NAME = re.compile(rf"(?:{_NAME}|(?i:\bpass|authorization|cookie))\Z")
-_ASSIGNED = r"[\"']?\s*[:=]{1,2}>?\s*"
+_SECRET_NAME = re.compile(rf"(?:{_NAME}[sS]?|(?i:\bpass|authorization|cookie))\Z")
+_ASSIGNED = rf"[\"']?{_SPACE}*[:=]{{1,2}}>?{_SPACE}*"
 _QUOTED = r"\"((?:[^\"\\]|\\(?s:.))+)|'((?:[^'\\]|\\(?s:.))+)"
+_ITEM = r"(?:\"(?:[^\"\\]|\\(?s:.))*\"?|'(?:[^'\\]|\\(?s:.))*'?)"
+_LIST = rf"\[\s*({_ITEM}(?:\s*,\s*{_ITEM})*)"
 _WORD = r"[^\s\"'&\\<>{}\[\](),;|][^\s\"'&<]*"
+# A plural, or what is also an ordinary word, tells less of what follows.
+_SEVERAL = rf"(?:{_NAME}[sS]|\b(?i:pass)){_ASSIGNED}(?:-\s+)?(?:{_QUOTED}|({_WORD}))"
+_PAIR = (
+    rf"[\[(]\s*b?[\"'][A-Za-z0-9_.-]*(?:{_NAME}|(?i:authorization|cookie))[\"']\s*,\s*"
+    rf"b?(?:{_QUOTED})[\"']\s*[\])]"
+)
+_NAMED_VALUE = (
+    rf"\b(?i:name|key)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9_.-]*{_NAME}[\"']?\s*,?\s*"
+    rf"[\"']?(?i:value)[\"']?\s*[:=]\s*(?:{_QUOTED}|({_WORD}))"
+)
+_LOGIN = (
+    r"(?:\b(?:mysql|mariadb)[a-z]*\s(?:[^\n|;&]*\s)?-p|\bsshpass\s+-p\s*|"
+    r"(?:\bmachine\s+\S+|\bdefault)\s+login\s+\S+\s+password\s+)[\"']?([^\s\"']+)"
+)
 _ELEMENT = rf"<[A-Za-z_:-]*{_NAME}>\s*([^\s<][^<]*)<"
 _AUTHORIZATION = (
     rf"(?i:authorization){_ASSIGNED}[\"']?((?:[A-Za-z0-9-]+{_SPACE}+)?[^\s\"'\\,;]{{4,}})"
+)
+_OPTION = rf"--?[A-Za-z_-]*{_NAME}{_SPACE}+[\"']?({_WORD})"
+# A header has its line for itself.
+_AUTHORIZATION_LINE = (
+    r"(?i:authorization)[\"']?\s*:\s*(?:b?[\"'])?([^\s\"'\\&<][^\"'\\&<\r\n]{3,})"
 )
 _COOKIE = rf"(?i:cookie){_ASSIGNED}[\"']?([^\s\"'\\=;]+=[^\"'\\\r\n]*)"
 
@@ -188,7 +222,8 @@ _LOCAL = r"A-Za-z0-9_.+\x{80}-\x{10ffff}-"
 _DOMAIN = r"@(?:[A-Za-z0-9\x{80}-\x{10ffff}-]+\.)+[A-Za-z\x{80}-\x{10ffff}]{2,}"
 _EMAIL = (
     # An escaped letter before it is no part of it: there is none in `\n@decorator.of`.
-    rf"(?:^|[^\\{_LOCAL}]|\\[bfnrtv])([{_LOCAL}]+{_DOMAIN})|"
+    # A quote is part of it in O'Brien and D'Angelo only: in b'...' it is Python's.
+    rf"(?:^|[^\\{_LOCAL}]|\\[bfnrtv])((?:[{_LOCAL}]*[DLMOdlmo]')?[{_LOCAL}]+{_DOMAIN})|"
     rf"\\([A-Zac-eg-mo-qsuw-z0-9_.+\x{{80}}-\x{{10ffff}}-][{_LOCAL}]*{_DOMAIN})"
 )
 
@@ -199,13 +234,13 @@ _HOMES = (
     rf"/(?:home|Users)/{_USER})"
 )
 _WINDOWS_HOMES = (
-    r"(?:((?:[A-Za-z]:|\\\\[^\s\\/]+)?\\+(?i:users|documents and settings)\\+"
+    r"(?:((?:[A-Za-z]:|\\\\[^\s\\/]+)?\\+(?i:users|documents[ +]and[ +]settings)\\+"
     # Names with a space in them are known by the folder that follows.
     r"[^\\/:*?\"'<>|\r\n]{1,64})\\|"
-    r"((?:[A-Za-z]:|\\\\[^\s\\/]+)?\\+(?i:users|documents and settings)\\+"
+    r"((?:[A-Za-z]:|\\\\[^\s\\/]+)?\\+(?i:users|documents[ +]and[ +]settings)\\+"
     r"[^\s\\/:*?\"'<>|]+))"
 )
-_MAC_HOMES = rf"{_LEFT_OF_PATH}(/Users/{_USER} [A-Z]{_USER})/"
+_MAC_HOMES = rf"{_LEFT_OF_PATH}(/Users/{_USER}[ +][A-Z]{_USER})/"
 """A name of two words, known by the folder that follows."""
 
 
@@ -213,7 +248,15 @@ _MAC_HOMES = rf"{_LEFT_OF_PATH}(/Users/{_USER} [A-Z]{_USER})/"
 
 _PLAIN_WORDS = re.compile(rb"[A-Za-z]?[a-z]+([-/.][a-z]+)*[.]?")
 _KEBAB = re.compile(rb"sk(-[a-z]{0,15}|-[0-9]{1,8}|-[a-z]{1,10}[0-9]{1,4}|_[a-z]{0,15})+")
-_NUMBER = re.compile(rb"[+-]?[0-9]{1,5}([.][0-9]+)?(e[+-]?[0-9]+)?%?")
+_PLACEHOLDER = re.compile(
+    rb"(?:[+-]?[0-9]{1,5}([.][0-9]+)?([eE][+-]?[0-9]+)?%?|\*{3,}|"
+    rb"\$[A-Z_][A-Z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\}|\[(?:secret|e-mail|redacted)\]|"
+    # A key of base64 can begin with a slash, but not like this.
+    rb"/(?:(?i:app|bin|data|dev|etc|home|lib|media|mnt|opt|proc|root|run|srv|tmp|users|usr|var|"
+    rb"workspace)(?:/[A-Za-z0-9_./-]*)?)?)[),;:\]}.>`]*"
+)
+_WORD_OR_COUNT = re.compile(rb"[A-Za-z]?[a-z_./()\[\]-]{0,40}[,;:]?|[0-9]{1,15}[),;:\]}.>]*")
+_END_OF_LINE = re.compile(rb"\\+(?:[nrt]|$)")
 _PLACEHOLDERS = frozenset(
     b"a an and any are array as at bool boolean bytes by can empty expired false float for from "
     b"has if in int integer invalid is it list may missing must needed no none not null number "
@@ -234,14 +277,23 @@ def _is_kebab(found: bytes) -> bool:
 
 
 def _is_placeholder(found: bytes) -> bool:
-    """Tell a type, a flag, a number or a path (`pwd=/srv`) from a secret."""
-    # What follows a backslash is the next line, in JSON.
-    word = found.strip().partition(b"\\")[0].rstrip(b"),;:]}.>").lower()
+    """Tell a type, a flag, a number, a variable or a path (`pwd=/srv`) from a secret."""
+    word = found.strip()
     return (
-        word in _PLACEHOLDERS
-        or word.startswith((b"/", b"[secret", b"$", b"***"))
-        or _NUMBER.fullmatch(word) is not None
+        word.rstrip(b"),;:]}.>").lower() in _PLACEHOLDERS
+        or _PLACEHOLDER.fullmatch(word) is not None
     )
+
+
+def _is_placeholder_of_a_line(found: bytes) -> bool:
+    r"""The same of what no quotes end: after the letters `\n` comes the next line, in JSON."""
+    return _is_placeholder(_END_OF_LINE.split(found.strip(), 1)[0])
+
+
+def _is_word_or_count(found: bytes) -> bool:
+    """Tell "tokens: 1234567", "second pass: compile" and code from secrets."""
+    word = _END_OF_LINE.split(found.strip(), 1)[0]
+    return _WORD_OR_COUNT.fullmatch(word) is not None or _is_placeholder(word)
 
 
 def _is_image(found: bytes) -> bool:

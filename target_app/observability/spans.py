@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypedDict, Unpack
 
 from target_app.agent.messages import Usage
+from target_app.observability.trace_ids import one_span_id
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,11 @@ class Sink(Protocol):
 
     def root(self, kind: Kind, name: str, details: Details, origin: Origin) -> SinkSpan:
         """Begin the first span of the app in a trace."""
+        ...
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether what is told now can be looked up later, as far as is known."""
         ...
 
     def close(self, timeout_seconds: float) -> None:
@@ -210,7 +216,7 @@ class Span:
         if telling is None or not self.sinks:
             return self
         begun: list[SinkSpan] = []
-        with Told(telling):
+        with Told(telling), one_span_id():
             if lazily is not None:
                 details = {**details, **lazily()}
             shown = telling.redacted(details)

@@ -9,8 +9,11 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 TRACEPARENT = re.compile(
-    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
+SAMPLED = 0x01
+"""The one flag of version 0 of the standard."""
+
 TAG_KEYS = ("run", "scenario")
 TAG_VALUE = re.compile(r"[\x21-\x7e]{1,150}")
 """Longer tags, and other than ASCII ones, would be dropped by Langfuse."""
@@ -24,12 +27,14 @@ class TraceContext:
     """
     The trace a request belongs to.
 
-    Without a valid `traceparent` both ids are None and the trace begins here.
+    Without a valid `traceparent` both ids are None and the trace begins here. `sampled` is the
+    caller's flag: whether it may have recorded the trace.
     """
 
     trace_id: str | None = None
     parent_span_id: str | None = None
     tags: tuple[str, ...] = ()
+    sampled: bool = True
 
 
 def read_trace_context(headers: Mapping[str, str]) -> TraceContext:
@@ -51,10 +56,10 @@ def parse_trace_context(traceparent: str, baggage: str) -> TraceContext:
     match = TRACEPARENT.fullmatch(traceparent)
     if match is None:
         return TraceContext(tags=tags)
-    version, trace_id, span_id, rest = match.groups()
+    version, trace_id, span_id, flags, rest = match.groups()
     if version == "00" and rest:
         return TraceContext(tags=tags)
-    return TraceContext(trace_id, span_id, tags)
+    return TraceContext(trace_id, span_id, tags, sampled=bool(int(flags, 16) & SAMPLED))
 
 
 def _tags(baggage: str) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from target_app.observability.spans import (
     Telling,
     Told,
 )
+from target_app.observability.trace_ids import one_span_id
 from target_app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -141,6 +142,7 @@ class Tracing:
     @contextmanager
     def chat(self, request: RequestTrace, session_id: str, message: str) -> Iterator[ChatTrace]:
         """Trace one chat. The root joins the caller's trace, and is marked as the app's root."""
+        request.session_id = session_id
         if not self._enabled:
             self._switched_off.inc()
             yield ChatTrace(Span(), _forwarded(request))
@@ -177,7 +179,7 @@ class Tracing:
         if not taking:
             return begun
         parents = request.span.ids if isinstance(request.span, RequestSpan) else {}
-        with Told(self._telling):
+        with Told(self._telling), one_span_id():
             redaction = self._telling.redaction
             shown = self._telling.redacted(details)
             called = redaction.text(name)
@@ -191,8 +193,9 @@ class Tracing:
                     tags,
                     request.route,
                 )
-                begun[number] = self._places[number].sink.root(kind, called, shown, origin)
-                request.recorded = True
+                sink = self._places[number].sink
+                begun[number] = sink.root(kind, called, shown, origin)
+                request.recorded = request.recorded or sink.is_reachable
         return begun
 
     async def close(self, timeout_seconds: float = FLUSH_SECONDS) -> None:
@@ -217,15 +220,20 @@ def make_tracing(
     reason = _reason_against(settings)
     if reason:
         level = logging.WARNING if _wants_spans(settings) else logging.INFO
-        logger.log(level, "tracing is off: %s", reason)
+        logger.log(level, "no traces are sent: %s", reason)
     elif settings.wants_otlp:
         otlp = OtlpSink(settings, metrics, exporter=span_exporter)
         places.append(Place(otlp, settings.otel_traces_sampler_arg))
-        logger.info("tracing is on: sending to %s", settings.otel_exporter_otlp_endpoint)
+        logger.info("traces are sent to %s", settings.otel_exporter_otlp_endpoint)
     else:
         langfuse = LangfuseSink(settings, metrics, exporter=span_exporter)
         places.append(Place(langfuse, settings.langfuse_sample_rate))
-        logger.info("tracing is on: sending to %s", settings.langfuse_host)
+        logger.info("traces are sent to %s", settings.langfuse_host)
+    if settings.langfuse_enabled and not settings.wants_langfuse:
+        logger.warning(
+            "LANGFUSE_ENABLED has no effect: OBSERVABILITY_PROFILE is %s",
+            settings.observability_profile,
+        )
     if settings.wants_io_logs:
         places.append(Place(LogSink()))
     return Tracing(places, Telling(redactor, metrics.tracing_seconds.inc), metrics)
@@ -259,4 +267,5 @@ def _forwarded(request: RequestTrace) -> Mapping[str, str]:
     context = request.context
     if context.trace_id is None:
         return {}
-    return {"traceparent": f"00-{context.trace_id}-{context.parent_span_id}-01"}
+    flags = "01" if context.sampled else "00"
+    return {"traceparent": f"00-{context.trace_id}-{context.parent_span_id}-{flags}"}

@@ -147,4 +147,9 @@ async def _left(_: Request, __: Exception) -> Response:
 
 
 async def _failed(_: Request, __: Exception) -> JSONResponse:
+    return failure()
+
+
+def failure() -> JSONResponse:
+    """Make the answer to an exception that nothing expected."""
     return envelope(500, "INTERNAL_ERROR", "the app failed; its log says why")

@@ -86,6 +86,19 @@ def test_a_name_that_no_request_could_have_is_refused(
     )
 
 
+@pytest.mark.parametrize("name", ["LANGFUSE_HOST", "OTEL_EXPORTER_OTLP_ENDPOINT"])
+@pytest.mark.parametrize(
+    "address", ["localhost4318", "localhost:4318", "ftp://collector", "http://"]
+)
+def test_an_address_that_no_span_can_reach_is_refused(
+    environment: pytest.MonkeyPatch, name: str, address: str
+) -> None:
+    environment.setenv(name, address)
+
+    with pytest.raises(SettingsError, match=rf"(?m)^{name}: an address is wanted, such as http"):
+        load_settings()
+
+
 @pytest.mark.parametrize("name", ["LANGFUSE_HOST", "LANGFUSE_BASE_URL"])
 def test_langfuse_is_found_under_either_name(environment: pytest.MonkeyPatch, name: str) -> None:
     environment.setenv(name, "http://langfuse.test")

@@ -34,8 +34,8 @@ class HTTPGroup:
     """
     What is told of requests.
 
-    Which method, endpoint and status there will be is not known in advance: these children
-    come with the first request of their kind.
+    Routes are known once the app is made, see `know_routes`; statuses other than the usual ones,
+    and all sizes and durations, come with the first request of their kind.
     """
 
     def __init__(self, registry: CollectorRegistry, edges: Iterable[float]) -> None:
@@ -85,3 +85,13 @@ class HTTPGroup:
         )
         for error_type, component in KNOWN_ERRORS:
             self.errors.labels(error_type, component)
+
+    def know_routes(self, routes: Iterable[tuple[str, str, int]]) -> None:
+        """
+        Have counts of 0 for each method, route template and the status of its good answers.
+
+        And for its failures: the first one would else be no increase, but a beginning.
+        """
+        for method, template, status in routes:
+            for known in (status, 500):
+                self.http_requests.labels(method, template, str(known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -117,6 +118,27 @@ async def test_azure_is_asked_for_a_deployment(tmp_path: Path, httpx2_mock: resp
 
     assert route.calls.last.request.headers["api-key"] == "key-2"
     assert reply.content == "a"
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        pytest.param({}, id="nothing in it"),
+        pytest.param({**USAGE, "prompt_tokens": None}, id="a part is missing"),
+        pytest.param({**USAGE, "prompt_tokens": 5}, id="more cached than there is"),
+        pytest.param({**USAGE, "completion_tokens": 1}, id="more reasoning than there is"),
+        pytest.param({**USAGE, "completion_tokens": -1}, id="less than nothing"),
+    ],
+)
+async def test_a_usage_that_cannot_be_is_as_good_as_none(
+    tmp_path: Path, httpx2_mock: respx.Router, usage: dict[str, Any]
+) -> None:
+    message = {"role": "assistant", "content": "done"}
+    httpx2_mock.post(OPENAI).respond(json=completion(message, usage=usage))
+
+    reply, _ = await ask(settings(tmp_path))
+
+    assert (reply.content, reply.usage) == ("done", None)
 
 
 async def test_tool_calls_are_taken_from_a_whole_answer(
@@ -334,6 +356,87 @@ async def test_a_stream_that_ends_early_is_no_answer(
         await ask(settings(tmp_path), stream=True)
 
     assert failed.value.kind == "broken_answer"
+
+
+PIECES = [
+    chunk({"role": "assistant", "content": ""}),
+    chunk({"content": "Let me "}),
+    chunk({"content": "look"}),
+    chunk({"tool_calls": [{"index": 0, "id": "1", "function": {"name": "cat"}}]}),
+    chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"path": "rea'}}]}),
+]
+CUT = ToolCall("1", "cat", '{"path": "rea')
+
+
+@pytest.mark.parametrize(
+    ("chunks", "content", "calls"),
+    [
+        pytest.param(PIECES, "Let me look", (CUT,), id="within a tool call"),
+        pytest.param(PIECES[:2], "Let me ", (), id="within the text"),
+        pytest.param(PIECES[:1], "", (), id="before the first word"),
+    ],
+)
+@pytest.mark.parametrize("leaves", [False, True], ids=["the LLM breaks off", "the client leaves"])
+async def test_what_came_of_an_answer_that_broke_off_is_told(
+    tmp_path: Path,
+    httpx2_mock: respx.Router,
+    chunks: Sequence[dict[str, Any]],
+    content: str,
+    calls: tuple[ToolCall, ...],
+    leaves: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    came = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for part in chunks:
+            yield f"data: {json.dumps(part)}\n\n".encode()
+        came.set()
+        if leaves:
+            await asyncio.Event().wait()
+
+    httpx2_mock.post(OPENAI).mock(
+        return_value=httpx.Response(
+            200, content=pieces(), headers={"content-type": "text/event-stream"}
+        )
+    )
+    told: list[Reply] = []
+    prompt = dataclasses.replace(PROMPT, broke_off=told.append)
+    chosen = settings(tmp_path)
+    async with make_client(chosen) as client:
+        asking = asyncio.ensure_future(OpenAILLM(client, chosen.model).call(prompt, _ignore))
+        await came.wait()
+        if leaves:
+            asking.cancel()
+        with pytest.raises(asyncio.CancelledError if leaves else LLMError):
+            await asking
+
+    assert told == [Reply(content, calls, None, "gpt-4o-mini-2024-07-18")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(sse(*PIECES, chunk({}, "tool_calls")), id="a whole answer"),
+        pytest.param(sse(), id="nothing at all"),
+        pytest.param(httpx.Response(500), id="no answer"),
+    ],
+)
+async def test_where_nothing_broke_off_nothing_is_told(
+    tmp_path: Path, httpx2_mock: respx.Router, answer: httpx.Response
+) -> None:
+    httpx2_mock.post(OPENAI).mock(return_value=answer)
+    told: list[Reply] = []
+    prompt = dataclasses.replace(PROMPT, broke_off=told.append)
+    chosen = settings(tmp_path)
+    async with make_client(chosen) as client:
+        with contextlib.suppress(LLMError):
+            await OpenAILLM(client, chosen.model).call(prompt, _ignore)
+
+    assert told == []
+
+
+async def _ignore(_: str) -> None:
+    pass
 
 
 class Clock:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from target_app.agent.llm import LLMError, OnToken
-from target_app.agent.messages import Prompt, Reply
+from target_app.agent.messages import Prompt, Reply, Usage
 from target_app.agent.retries import Retries, RetryingLLM
 
 pytestmark = pytest.mark.anyio
@@ -197,6 +197,31 @@ async def test_a_stream_that_was_read_is_not_tried_again() -> None:
         await made.ask(on_token)
 
     assert (read, len(made.inner.prompts)) == (["Hel"], 1)
+
+
+@dataclass
+class Breaking:
+    """An LLM that breaks off twice, of which the first attempt had begun an answer."""
+
+    attempts: int = 0
+
+    async def call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
+        self.attempts += 1
+        if self.attempts == 1:
+            assert prompt.broke_off is not None
+            prompt.broke_off(Reply("", (), Usage(7, 0, 2), "m", usage_estimated=True))
+        if self.attempts < 3:
+            raise GONE
+        return Reply("done", (), Usage(10, 0, 5), "m")
+
+
+async def test_what_attempts_took_that_broke_off_is_in_the_usage() -> None:
+    clock = Clock()
+    llm = RetryingLLM(Breaking(), Retries(3, 60.0, clock, clock.sleep))
+
+    reply = await llm.call(Prompt([], []), ignore)
+
+    assert (reply.content, reply.usage) == ("done", Usage(17, 0, 7))
 
 
 async def test_concurrent_calls_count_their_own_attempts() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
+import bpe_openai
 import pytest
 
+from target_app.agent import tokens
 from target_app.agent.messages import Prompt, Reply, ToolCall, Usage
 from target_app.agent.tokens import (
     PIECE_CHARACTERS,
@@ -15,9 +18,29 @@ from target_app.agent.tokens import (
     count_aside,
     count_usage,
     encoding_name,
-    load_tokenizer,
+    load_tokenizers,
 )
 from target_app.agent.tools import offered
+
+SHORT, LONG = "a b " * 25, "a b " * 7_500
+
+
+def said(text: str) -> Prompt:
+    return Prompt([{"role": "user", "content": text}], [])
+
+
+def called(name: str, arguments: str) -> Prompt:
+    """A prompt that repeats a tool call of the LLM."""
+    asked = {"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return Prompt([{"role": "assistant", "content": None, "tool_calls": [asked]}], [])
+
+
+def replied(text: str) -> Reply:
+    return Reply(text, (), None, "")
+
+
+def wanted(name: str, arguments: str) -> Reply:
+    return Reply("", (ToolCall("1", name, arguments),), None, "")
 
 
 @pytest.mark.parametrize(
@@ -67,13 +90,22 @@ def test_a_text_of_more_tokens_than_the_tokenizer_takes_is_counted_in_pieces() -
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("characters", "threads"),
-    [pytest.param(100, 0, id="a short prompt"), pytest.param(30_000, 1, id="a long prompt")],
+    ("prompt", "reply", "threads"),
+    [
+        pytest.param(said(SHORT), replied(SHORT), 0, id="a short call"),
+        pytest.param(said(LONG), replied(SHORT), 1, id="a long prompt"),
+        pytest.param(called("ls", LONG), replied(SHORT), 1, id="long arguments before"),
+        pytest.param(called(LONG, "{}"), replied(SHORT), 1, id="a long name before"),
+        pytest.param(said(SHORT), replied(LONG), 1, id="a long answer"),
+        pytest.param(said(SHORT), wanted("ls", LONG), 1, id="long arguments"),
+        pytest.param(said(SHORT), wanted(LONG, "{}"), 1, id="a long name"),
+    ],
 )
-async def test_the_event_loop_is_not_held_up_by_a_long_prompt(
-    monkeypatch: pytest.MonkeyPatch, characters: int, threads: int
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4-0613"])
+async def test_the_event_loop_is_not_held_up_by_a_long_call(
+    monkeypatch: pytest.MonkeyPatch, prompt: Prompt, reply: Reply, threads: int, model: str
 ) -> None:
-    load_tokenizer("gpt-4o")
+    load_tokenizers()
     used: list[object] = []
 
     async def to_thread(work: Any, *args: Any) -> Any:
@@ -81,11 +113,37 @@ async def test_the_event_loop_is_not_held_up_by_a_long_prompt(
         return work(*args)
 
     monkeypatch.setattr(asyncio, "to_thread", to_thread)
-    prompt = Prompt([{"role": "user", "content": "a b " * (characters // 4)}], [])
-    reply = Reply("", (), None, "gpt-4o")
 
-    assert await count_aside(prompt, reply, "gpt-4o") == count_usage(prompt, reply, "gpt-4o")
+    assert await count_aside(prompt, reply, model) == count_usage(prompt, reply, model)
     assert len(used) == threads
+
+
+@pytest.mark.anyio
+async def test_a_tokenizer_is_loaded_once_and_not_on_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loading: list[tuple[str, bool]] = []
+
+    def get_encoding(name: str) -> Any:
+        loading.append((name, threading.current_thread() is threading.main_thread()))
+        all_asked.wait()
+        return real(name)
+
+    async def let_it_load() -> None:
+        all_asked.set()
+
+    all_asked = threading.Event()
+    real = bpe_openai.get_encoding
+    monkeypatch.setattr(bpe_openai, "get_encoding", get_encoding)
+    monkeypatch.setattr(tokens, "_loaded", {})
+    tokens._remembered.cache_clear()
+
+    reply = replied("word")
+    counting = [count_aside(said("word"), reply, "gpt-4-0613") for _ in range(3)]
+    *counts, _ = await asyncio.gather(*counting, let_it_load())
+
+    assert counts == [Usage(input=8, output=1)] * 3
+    assert loading == [("cl100k_base", False)]
 
 
 def test_a_call_is_its_messages_its_tools_and_its_answer() -> None:

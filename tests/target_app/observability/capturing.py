@@ -23,6 +23,9 @@ def captured_logs() -> Iterator[Lines]:
     taken: list[bytes] = []
     root = logging.getLogger()
     before = root.handlers[:], root.level, sys.excepthook, threading.excepthook
+    unraisable = sys.unraisablehook
+    # Of an earlier test: logging would take them to be captured still.
+    logging.captureWarnings(False)
 
     def lines() -> list[str]:
         assert logs.flush_logs(10)
@@ -33,4 +36,6 @@ def captured_logs() -> Iterator[Lines]:
         yield lines
     root.handlers[:], level, sys.excepthook, threading.excepthook = before
     root.setLevel(level)
+    sys.unraisablehook = unraisable
+    logging.captureWarnings(False)
     structlog.reset_defaults()

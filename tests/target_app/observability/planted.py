@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from hypothesis import strategies as st
 
@@ -46,13 +46,16 @@ def _in(
     return secret.map(lambda text: Planted(kind, f"{before}{text}{after}", text))
 
 
-# Beginning and ending with a letter and holding a digit: no word, and no number either.
+SIGNS = "!#$%*+-./:=?@^_~"
+# Beginning with anything. Small letters and a digit in it: no word, no number, no $NAME.
 PASSWORDS = st.tuples(
-    written(ALNUM, 3, 8),
+    written(ALNUM + SIGNS, 1),
+    written(ALNUM + SIGNS, 3, 8),
+    st.just("q"),
     written(DIGITS, 1),
-    written(ALNUM + "!#$%*+-./:=?@^_~", 3, 12),
+    written(ALNUM + SIGNS, 3, 12),
     written(ALNUM, 1),
-).map(lambda parts: "q" + "".join(parts))
+).map("".join)
 PASSPHRASES = st.lists(written(LOWER, 4, 8), min_size=3, max_size=4).map(" ".join)
 NAMES = written(LOWER, 5, 9).map(lambda name: "z" + name)
 LINES_OF_KEY = st.lists(written(ALNUM + "+/", 64), min_size=3, max_size=8)
@@ -152,6 +155,12 @@ KEYS: dict[str, st.SearchStrategy[Planted]] = {
     ),
     "gitlab": _key("gitlab", "gl", "pat-", written(URLSAFE, 20)),
     "aws": _key("aws", st.sampled_from(["AKIA", "ASIA"]), written(UPPER + DIGITS, 16)),
+    "aws secret": _in(
+        "aws secret", "aws_secret_access_key = ", written(ALNUM + "+/", 40).map(lambda t: t + "q1")
+    ),
+    "azure": _in(
+        "azure", "AccountName=x;AccountKey=", written(ALNUM + "+/", 86).map(lambda t: t + "==")
+    ),
     "google": _key("google", "AI", "za", written(URLSAFE, 35)),
     "slack": _key(
         "slack", "xox", st.sampled_from("abprs"), "-", written(DIGITS, 12), "-", written(ALNUM, 24)
@@ -159,6 +168,11 @@ KEYS: dict[str, st.SearchStrategy[Planted]] = {
     "hugging face": _key("hugging face", "hf", "_", written(ALNUM, 34)),
     "stripe": _key("stripe", st.sampled_from(["sk", "rk"]), "_live_", written(ALNUM, 24)),
     "npm": _key("npm", "npm", "_", written(ALNUM, 36)),
+    "telegram": _key("telegram", written(DIGITS, 10), ":AA", written(URLSAFE, 33)),
+    "twilio": _key("twilio", "SK", written(HEX, 32)),
+    "mailgun": _key("mailgun", "key", "-", written(HEX, 32)),
+    "atlassian": _key("atlassian", "ATATT3", "xFfGF0", written(URLSAFE, 40, 60), "=1A"),
+    "nvidia": _key("nvidia", "nv", "api-", written(URLSAFE, 60)),
     "web token": _jwt(),
     "private key": _pem(),
     "bearer": _in("bearer", "Bearer ", written(URLSAFE, 20, 60).map(lambda text: text + "A1")),
@@ -195,6 +209,7 @@ CONTEXTS = {
     "in JSON without ASCII": lambda text: json.dumps(f"ü\r\n{text}", ensure_ascii=False),
     "in JSON in JSON": lambda text: json.dumps({"arguments": in_json(text)}),
     "as Python writes it": lambda text: repr({"text": f"a\n{text}"}),
+    "in a form": lambda text: f"/api/search?n=1&q={quote_plus(text)}",
     "in a query": lambda text: f"/api/search?q={quote(text, safe='')}&n=1",
     "behind another": lambda text: f"{text} and {text}",
 }
@@ -206,6 +221,7 @@ def forms(secret: str) -> set[str]:
     return {
         secret,
         quote(secret, safe=""),
+        quote_plus(secret),
         json.dumps(secret)[1:-1],
         json.dumps(json.dumps(secret)[1:-1])[1:-1],
         repr(secret)[1:-1],

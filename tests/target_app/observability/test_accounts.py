@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from target_app.agent.llm import OnToken
+from target_app.agent.llm import LLMError, OnToken
 from target_app.agent.messages import Prompt, Reply, Usage
 from target_app.agent.tokens import count_usage
 from target_app.observability.accounts import Accounts
@@ -75,6 +76,48 @@ async def test_usage_that_is_missing_is_estimated_and_all_witnesses_agree(start:
         f'"total": {usage.total}' in span["langfuse.observation.usage_details"]
         for span, usage in zip(spans, counted, strict=True)
     ] == [True, True]
+
+
+@dataclass
+class BreaksOffFirst:
+    """An LLM whose first answer breaks off within a tool call, of which nobody heard anything."""
+
+    script: ScriptedLLM
+    begun: Reply
+    prompts: list[Prompt] = field(default_factory=list)
+
+    async def call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
+        self.prompts.append(prompt)
+        if len(self.prompts) > 1:
+            return await self.script.call(prompt, on_token)
+        assert prompt.broke_off is not None
+        prompt.broke_off(self.begun)
+        raise LLMError("connection", "the connection to the LLM failed")
+
+
+async def test_an_attempt_that_broke_off_is_counted_and_all_witnesses_agree(start: Start) -> None:
+    begun = Reply("", (call("cat", path="readme"),), None, "scripted-1")
+    llm = BreaksOffFirst(ScriptedLLM(["It is alpha."]), begun)
+    async with start(llm=llm, langfuse_enabled=True) as app:
+        events = await app.stream()
+        series = await exposition(app.client)
+    spans = [span.attributes for span in app.spans.get_finished_spans() if span.name == "llm"]
+
+    broken_off = count_usage(llm.prompts[0], begun, "scripted-1")
+    assert broken_off.input > 1000
+    assert broken_off.output > 5
+    both = broken_off + CALL_USAGE
+    (usage,) = (data for name, data in events if name == "usage")
+    assert (usage["input_tokens"], usage["output_tokens"]) == (both.all_input, both.all_output)
+    assert series["llm_tokens_total type=input"] == both.all_input
+    assert series["llm_tokens_total type=output"] == both.all_output
+    assert series["llm_cost_usd_total model=scripted"] == pytest.approx(
+        (broken_off.input + 4 * broken_off.output) / 1e6 + CALL_USD
+    )
+    assert (series["llm_calls_total status=error"], series["llm_usage_estimated_total"]) == (1, 1)
+    assert series["errors_total component=llm error_type=usage_missing"] == 0
+    told = [json.loads(span["langfuse.observation.usage_details"])["total"] for span in spans]
+    assert sum(told) == both.total
 
 
 async def test_it_is_estimated_when_nothing_is_told_too(start: Start) -> None:

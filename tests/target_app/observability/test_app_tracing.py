@@ -216,10 +216,10 @@ async def test_a_sample_rate_of_zero_sends_nothing(start: Start) -> None:
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        pytest.param({}, "tracing is off: LANGFUSE_ENABLED is not true", id="not wanted"),
+        pytest.param({}, "no traces are sent: LANGFUSE_ENABLED is not true", id="not wanted"),
         pytest.param(
             {"langfuse_enabled": True, "langfuse_secret_key": None},
-            "tracing is off: LANGFUSE_ENABLED is true, but LANGFUSE_PUBLIC_KEY or "
+            "no traces are sent: LANGFUSE_ENABLED is true, but LANGFUSE_PUBLIC_KEY or "
             "LANGFUSE_SECRET_KEY is missing",
             id="no key",
         ),
@@ -234,7 +234,7 @@ async def test_without_tracing_the_app_runs_the_same(
             answer = await app.ask(headers=HEADERS)
 
     assert (answer.status_code, answer.json()["response"]) == (200, "done")
-    assert [said for said in caplog.messages if "tracing" in said] == [line]
+    assert [said for said in caplog.messages if "traces" in said] == [line]
     assert app.spans.get_finished_spans() == ()
     assert llm.prompts[0].headers == {"traceparent": HEADERS["traceparent"]}
 
@@ -346,32 +346,38 @@ async def test_names_tags_and_sessions_are_redacted_too(start: Start) -> None:
         pytest.param(
             {"observability_profile": "ai", "langfuse_public_key": None},
             {},
-            "tracing is off: OBSERVABILITY_PROFILE is ai, but LANGFUSE_PUBLIC_KEY or "
+            "no traces are sent: OBSERVABILITY_PROFILE is ai, but LANGFUSE_PUBLIC_KEY or "
             "LANGFUSE_SECRET_KEY is missing",
             id="no key in the profile",
         ),
         pytest.param(
             {"observability_profile": "off"},
             {},
-            "tracing is off: OBSERVABILITY_PROFILE is off",
+            "no traces are sent: OBSERVABILITY_PROFILE is off",
             id="off",
         ),
         pytest.param(
             {"observability_profile": "minimal"},
             {},
-            "tracing is off: OBSERVABILITY_PROFILE is minimal",
+            "no traces are sent: OBSERVABILITY_PROFILE is minimal",
             id="logs alone",
+        ),
+        pytest.param(
+            {"observability_profile": "hybrid", "langfuse_enabled": True},
+            {"OTEL_SDK_DISABLED": "true"},
+            "no traces are sent: OTEL_SDK_DISABLED is true",
+            id="the library is off, by OTLP",
         ),
         pytest.param(
             {"langfuse_enabled": True},
             {"OTEL_SDK_DISABLED": "true"},
-            "tracing is off: OTEL_SDK_DISABLED is true",
+            "no traces are sent: OTEL_SDK_DISABLED is true",
             id="the library is off",
         ),
         pytest.param(
             {"langfuse_enabled": True, "LANGFUSE_HOST": "http://langfuse.test"},
             {},
-            "tracing is on: sending to http://langfuse.test",
+            "traces are sent to http://langfuse.test",
             id="to Langfuse",
         ),
         pytest.param(
@@ -380,7 +386,7 @@ async def test_names_tags_and_sessions_are_redacted_too(start: Start) -> None:
                 "otel_exporter_otlp_endpoint": "http://tempo.test",
             },
             {},
-            "tracing is on: sending to http://tempo.test",
+            "traces are sent to http://tempo.test",
             id="by OTLP",
         ),
     ],
@@ -401,4 +407,33 @@ def test_one_line_says_what_tracing_came_to(
         tracing = make_tracing(made, Metrics(), Redactor(), InMemorySpanExporter())
     asyncio.run(tracing.close())
 
-    assert [said for said in caplog.messages if "tracing" in said] == [line]
+    assert [said for said in caplog.messages if "traces" in said] == [line]
+
+
+@pytest.mark.parametrize("profile", ["off", "minimal", "ai", "hybrid"])
+def test_a_wish_for_langfuse_that_the_profile_does_not_grant_is_no_secret(
+    documents: Path, caplog: pytest.LogCaptureFixture, profile: Any
+) -> None:
+    settings = Settings(
+        data_root_path=documents,
+        openai_api_key="unused",
+        observability_profile=profile,
+        langfuse_enabled=True,
+        langfuse_public_key=f"pk-wish-{profile}",
+        langfuse_secret_key="sk",
+    )
+    tracing = make_tracing(settings, Metrics(), Redactor(), InMemorySpanExporter())
+    asyncio.run(tracing.close())
+
+    warned = [line.getMessage() for line in caplog.records if line.levelno == logging.WARNING]
+    told = f"LANGFUSE_ENABLED has no effect: OBSERVABILITY_PROFILE is {profile}"
+    assert warned == ([] if profile == "ai" else [told])
+
+
+async def test_a_flag_that_says_not_sampled_goes_on_to_the_llm(start: Start) -> None:
+    llm = ScriptedLLM(["done"])
+    header = f"00-{TRACE}-{PARENT}-00"
+    async with start(llm=llm) as app:
+        await app.ask(headers={"traceparent": header})
+
+    assert llm.prompts[0].headers == {"traceparent": header}

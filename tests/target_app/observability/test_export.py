@@ -348,6 +348,48 @@ def test_an_exporter_that_raises_loses_its_batch_and_nothing_else(tmp_path: Path
 
 
 @SINKS
+def test_a_trace_that_will_be_lost_is_no_exemplar(
+    sink: Sinks, refused: str, tmp_path: Path
+) -> None:
+    traced = Traced(sink, refused, tmp_path)
+
+    def is_exemplar() -> bool:
+        request = new_trace()
+        with traced.tracing.chat(request, "s1", "hello"):
+            return request.recorded
+
+    assert is_exemplar()
+    for _ in range(FAILURES):
+        traced.chat()
+        traced.sink.flush()
+    assert traced.value("trace_circuit_open") == 1
+    assert not is_exemplar()
+    asyncio.run(traced.tracing.close())
+
+
+@SINKS
+def test_a_trace_that_finds_the_queue_full_is_no_exemplar(
+    sink: Sinks, server: Collector, tmp_path: Path
+) -> None:
+    traced = Traced(sink, server.url, tmp_path, room=Room(spans=SPANS_OF_A_CHAT))
+    server.may_answer.clear()
+    recorded = []
+    for _ in range(3):
+        request = new_trace()
+        with traced.tracing.chat(request, "s1", "hello") as trace:
+            trace.begin_iteration(1)
+            trace.iteration.child("generation", "llm").end()
+        recorded.append(request.recorded)
+        # The first chat is being sent from now on, the second fills the queue.
+        assert server.asked.wait(60)
+    server.may_answer.set()
+    asyncio.run(traced.tracing.close(timeout_seconds=60))
+
+    assert recorded == [True, True, False]
+    assert traced.counts == {"exported": 6, "queue_full": 3}
+
+
+@SINKS
 def test_spans_begun_in_threads_and_tasks_have_the_right_parents(
     sink: Sinks, server: Collector, tmp_path: Path
 ) -> None:

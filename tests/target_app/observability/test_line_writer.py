@@ -68,11 +68,27 @@ def test_a_reader_that_takes_nothing_holds_up_nobody(stuck: Stuck) -> None:
         writer.put(b"%02d\n" % number)
 
     assert counts == {"dropped": 15, "dropped bytes": 45}
-    assert not writer.flush(0.01)
     stuck.go_on.set()
     assert writer.flush(10)
     assert b"".join(stuck.taken).split() == [b"first", *(b"%02d" % n for n in range(10))]
     assert counts["written"] == 11
+
+
+def test_a_reader_that_was_waited_for_in_vain_is_not_waited_for_again(stuck: Stuck) -> None:
+    writer = LineWriter(stuck.write)
+    writer.put(b"first\n")
+    assert stuck.reached.wait(10)
+
+    assert not writer.flush(0.01)
+    # Longer than any test may take.
+    assert not writer.flush(3600)
+
+    stuck.go_on.set()
+    while not writer.flush(10):
+        # It did not take anything yet.
+        pass
+    writer.put(b"second\n")
+    assert writer.flush(10), "it took something since, so it is waited for"
 
 
 def test_what_waits_is_bounded_in_bytes(stuck: Stuck) -> None:

@@ -10,6 +10,7 @@ import pty
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -247,6 +248,26 @@ def test_an_error_that_nothing_caught_is_told_like_the_rest(
     ]
 
 
+def test_what_python_itself_prints_is_told_like_the_rest(
+    written: Lines, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    configure_logs(chosen(documents, "json"), Redactor())
+
+    class Odd:
+        def __del__(self) -> None:
+            raise ValueError(SECRET)
+
+    Odd()
+    warnings.showwarning(f"leak {SECRET}", UserWarning, "/home/zoe/x.py", 3)
+
+    ignored, warned = fields(written())
+    assert ignored["event"] == f"an error was ignored in {Odd.__qualname__}.__del__"
+    assert ignored["exception"].endswith("ValueError: [secret]")
+    assert (warned["level"], warned["logger"]) == ("warning", "py.warnings")
+    assert warned["event"] == "~/x.py:3: UserWarning: leak [secret]"
+
+
 # -- in a process of its own
 
 
@@ -271,6 +292,30 @@ def test_the_last_lines_are_there_when_the_process_ends() -> None:
     assert [line["event"] for line in lines[:500]] == [f"line {n}" for n in range(500)]
     assert lines[500]["exception"].endswith("ValueError: ~")
     assert (len(lines), ended.returncode) == (501, 1)
+
+
+def test_nothing_that_python_prints_goes_past_redaction() -> None:
+    ended = run(
+        f"secret = {SECRET[:9]!r} + {SECRET[9:]!r}\n"
+        "configure()\n"
+        "import threading, warnings\n"
+        "class Odd:\n"
+        "    def __del__(self): raise ValueError('in del ' + secret)\n"
+        "def fail(): raise ValueError('in a thread ' + secret)\n"
+        "Odd()\n"
+        "warnings.warn('in a warning ' + secret)\n"
+        "thread = threading.Thread(target=fail)\n"
+        "thread.start(); thread.join()\n"
+        "try: raise ValueError('before ' + secret)\n"
+        "except ValueError: raise KeyboardInterrupt\n",
+        capture_output=True,
+    )
+
+    said = ended.stderr.decode()
+    assert SECRET not in said
+    for where in ("in del", "in a thread", "in a warning", "before"):
+        assert f"{where} [secret]" in said
+    assert len(fields(said.splitlines())) == 4
 
 
 def test_a_standard_error_that_nobody_reads_does_not_keep_the_process(tmp_path: Path) -> None:

@@ -162,6 +162,64 @@ async def test_an_app_that_fails_before_it_answers_is_a_500() -> None:
     assert recorded(metrics.registry) == {"POST /things/{id} 500": 1}
 
 
+async def test_a_failure_is_answered_and_measured_in_place_of_the_app(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        clock.now += 1
+        raise RuntimeError("no such luck")
+
+    async def failure(scope: Any, receive: Any, send: Any) -> None:
+        clock.now += 2
+        await send({"type": "http.response.start", "status": 500})
+        await send({"type": BODY, "body": b"sorry"})
+
+    metrics = Metrics()
+    sent: list[str] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    scope = {"type": "http", "path": "/x", "method": "POST", "route": Route()}
+    await MetricsMiddleware(app, metrics, [], failure=failure)(scope, None, send)  # type: ignore[arg-type]
+
+    assert sent == ["http.response.start", BODY]
+    assert recorded(metrics.registry) == {"POST /things/{id} 500": 1}
+    assert total(metrics.registry, "http_response_size_bytes") == 5
+    assert total(metrics.registry, "http_request_duration_seconds") == 3
+    (line,) = caplog.records
+    assert line.exc_info is not None
+    assert str(line.exc_info[1]) == "no such luck"
+
+
+async def test_once_the_answer_began_a_failure_is_left_to_the_server_with_its_trace() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        raise RuntimeError
+
+    async def failure(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("two answers")
+
+    async def send(_: Any) -> None:
+        pass
+
+    scope = {
+        "type": "http", "path": "/x", "method": "POST",
+        "headers": [(b"traceparent", f"00-{TRACE}-b7ad6b7169203331-01".encode())],
+    }  # fmt: skip
+    metrics = Metrics()
+
+    async def server() -> str | None:
+        with pytest.raises(RuntimeError):
+            await MetricsMiddleware(app, metrics, [], failure=failure)(scope, None, send)  # type: ignore[arg-type]
+        trace = current()
+        return trace and trace.trace_id
+
+    # A server has a task for each request, and logs in it.
+    assert await asyncio.create_task(server()) == TRACE
+    assert recorded(metrics.registry) == {"POST unmatched aborted": 1}
+
+
 async def test_a_client_that_leaves_is_aborted_even_if_the_app_still_answers() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()

@@ -2,7 +2,8 @@
 No secret leaves the process, wherever it came in and wherever the app tells of itself.
 
 Secrets of every shape are planted in all that the app takes in. Then everything that left it is
-searched: the bytes posted to Langfuse and by OTLP, the log, the metrics with their exemplars.
+searched: the bytes posted to Langfuse and by OTLP, the log with the lines and the tracebacks of the
+server that the app runs behind, the metrics with their exemplars.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +35,7 @@ from target_app.settings import Settings
 from tests.target_app.observability.capturing import captured_logs
 from tests.target_app.observability.collector import Collector, collector, settings_for
 from tests.target_app.observability.planted import KEYS, PLANTED, Planted, forms
+from tests.target_app.observability.serving import served
 from tests.target_app.resilience.llm_server import LLMServer, Trouble
 from tests.target_app.scripted import HOUR_NS
 
@@ -157,6 +161,18 @@ class Left:
         }
 
 
+@contextmanager
+def requests_logged() -> Iterator[None]:
+    """Let the server tell of each request, as it does where nobody else sets levels."""
+    access = logging.getLogger("uvicorn.access")
+    before = access.level
+    access.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        access.setLevel(before)
+
+
 def chosen(server: Collector, folder: Path, profile: str, **more: Any) -> Settings:
     documents = folder / "documents"
     documents.mkdir()
@@ -184,16 +200,10 @@ async def chat(server: Collector, folder: Path, profile: str, secrets: Secrets) 
         sleep=lambda _: asyncio.sleep(0),
     )
     left = Left()
-    with captured_logs() as lines:
+    with captured_logs() as lines, requests_logged():
         app = create_app(made, edges)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(app, raise_app_exceptions=False),
-                base_url="http://app",
-                headers={"authorization": f"Bearer {OWN['api_token']}"},
-            ) as client,
-        ):
+        async with served(app) as client:
+            client.headers["authorization"] = f"Bearer {OWN['api_token']}"
             headers = {
                 "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01",
                 "baggage": f"scenario={quote(secrets.tag.text, safe='')}",
@@ -254,6 +264,8 @@ def assert_told(profile: str, left: Left) -> None:
         assert mark in sinks["posted"]
     assert (profile in {"ai", "hybrid"}) == bool(left.posted)
     assert "a chat failed: said " in sinks["log"]
+    assert "GET /api/documents?path=" in sinks["log"]
+    assert "RuntimeError: crashed at " in sinks["log"]
     assert "a stream of events failed" in sinks["log"]
     assert ("looking for" in sinks["log"]) == (profile in {"minimal", "hybrid"})
     assert ("[redacted]" in sinks["log"]) == (profile in {"minimal", "hybrid"})

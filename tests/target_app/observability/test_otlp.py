@@ -18,6 +18,7 @@ from target_app.observability.metrics import Metrics
 from target_app.observability.otlp_sink import OtlpSink
 from target_app.observability.spans import Origin
 from target_app.services import Edges
+from tests.target_app.observability.capturing import captured_logs
 from tests.target_app.observability.collector import Collector, Told, collector, settings_for
 from tests.target_app.scripted import HOUR_NS, ScriptedLLM, call
 
@@ -130,6 +131,37 @@ async def test_a_request_is_one_trace_from_the_server_span_to_the_tools(
             "deployment.environment": "bench",
         }.items()
     )
+
+
+async def test_log_lines_have_the_ids_of_the_spans(server: Collector, documents: Path) -> None:
+    llm = ScriptedLLM([[call("cat", path="readme.md")], "an answer in words"])
+    with captured_logs() as written:
+        spans = await ask(server, documents, llm, HEADERS, log_format="json")
+        lines = [json.loads(line) for line in written()]
+
+    told = [line for line in lines if line["logger"] == "target_app.io"]
+    by_id = {span.id: span.name for span in spans}
+    assert [(line["event"], by_id.get(line["span_id"])) for line in told] == [
+        ("llm_call", "chat gpt-4o-mini"),
+        ("tool", "execute_tool cat"),
+        ("llm_call", "chat gpt-4o-mini"),
+        ("chat", "invoke_agent filesystem-agent"),
+        ("request", "POST /api/chat"),
+    ]
+    assert len({line["span_id"] for line in told}) == 5
+    above = {line["event"]: by_id.get(line["parent_span_id"]) for line in told}
+    agent = "invoke_agent filesystem-agent"
+    assert above == {"llm_call": agent, "tool": agent, "chat": "POST /api/chat", "request": None}
+
+
+async def test_the_span_of_a_request_names_its_conversation(
+    server: Collector, documents: Path
+) -> None:
+    spans = await ask(server, documents, ScriptedLLM(["done"]), HEADERS)
+
+    (request,) = (span for span in spans if span.kind == SERVER)
+    assert request["gen_ai.conversation.id"] == "s1"
+    assert not any("session" in name for name in request.attributes)
 
 
 async def test_nothing_that_anybody_said_is_sent(server: Collector, documents: Path) -> None:

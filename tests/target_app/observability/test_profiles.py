@@ -173,12 +173,12 @@ async def test_a_profile_has_what_it_says_and_one_trace_id_links_it(
     [
         pytest.param(
             {"LANGFUSE_ENABLED": "false"},
-            "tracing is off: LANGFUSE_ENABLED is not true",
+            "no traces are sent: LANGFUSE_ENABLED is not true",
             id="switched off",
         ),
         pytest.param(
             {"LANGFUSE_PUBLIC_KEY": ""},
-            "tracing is off: OBSERVABILITY_PROFILE is ai, but LANGFUSE_PUBLIC_KEY or "
+            "no traces are sent: OBSERVABILITY_PROFILE is ai, but LANGFUSE_PUBLIC_KEY or "
             "LANGFUSE_SECRET_KEY is missing",
             id="without a key",
         ),
@@ -191,7 +191,7 @@ async def test_without_langfuse_the_app_runs_the_same(
 
     assert seen.statuses == [200, 502]
     assert (seen.posted_to, seen.spans) == (set(), [])
-    assert [said["event"] for said in seen.lines if "tracing" in said["event"]] == [line]
+    assert [said["event"] for said in seen.lines if "traces" in said["event"]] == [line]
     assert seen.events(trace_id=TRACE) == {FAILED}
     # An id that nobody can look up is no exemplar.
     assert seen.page is not None

@@ -20,7 +20,14 @@ PARENT = "b7ad6b7169203331"
         ),
         pytest.param({}, TraceContext(), id="neither"),
         pytest.param(
-            {"traceparent": f"00-{TRACE}-{PARENT}-00"}, TraceContext(TRACE, PARENT), id="unsampled"
+            {"traceparent": f"00-{TRACE}-{PARENT}-00"},
+            TraceContext(TRACE, PARENT, sampled=False),
+            id="not sampled",
+        ),
+        pytest.param(
+            {"traceparent": f"00-{TRACE}-{PARENT}-03"},
+            TraceContext(TRACE, PARENT),
+            id="other flags beside it",
         ),
         pytest.param(
             {"traceparent": f"01-{TRACE}-{PARENT}-01-more"},
