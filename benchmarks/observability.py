@@ -4,7 +4,7 @@ What observability costs: latency, processor time and bytes of each profile agai
     python benchmarks/observability.py [--json] [--quick] [--output FILE]
 
 Two processes of the app, one in the profile off, answer the same questions in turns, A B B A, at a
-fixed rate that leaves the machine idle half of the time. Then what a scrape costs after many
+fixed rate. Then what a scrape costs after many
 requests, and within this process what the metrics alone cost. See README.md beside this file.
 """
 
@@ -44,7 +44,7 @@ MIX = ("plan", "plan", "none")
 """Two chats of three want four LLM calls and four tools, the third wants none."""
 
 RATE = 25.0
-"""Chats a second: the app, the LLM and the clients together leave half of two processors idle."""
+"""Chats a second. The app, the LLM and the clients share the machine."""
 
 LLM_SECONDS = "0.05,0.15"
 AT_ONCE = "0,0"
@@ -102,6 +102,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, help="requests before the scrapes (10000)")
     parser.add_argument("--scrapes", type=int, help="scrapes that are timed (100)")
     parser.add_argument("--rounds", type=int, help="pairs of rounds within this process (150)")
+    parser.add_argument("--rate", type=float, default=RATE, help=f"chats a second ({RATE:g})")
     parser.add_argument("--rest", type=float, default=REST_SECONDS, help="seconds after a block")
     options = parser.parse_args()
     usual = (2, 24, 2000, 20, 40) if options.quick else (8, 60, 10_000, 100, 150)
@@ -126,8 +127,8 @@ def _measure(options: argparse.Namespace, corpus: Corpus, folder: Path) -> Estim
         )
         added = estimates["metrics_cpu_seconds"]
         estimates["metrics_processor_share"] = replace(
-            added, value=added.value * RATE, low=added.low * RATE, high=added.high * RATE,
-            unit="ratio",
+            added, value=added.value * options.rate, low=added.low * options.rate,
+            high=added.high * options.rate, unit="ratio",
         )  # fmt: skip
         estimates |= uvloop.run(measure_middleware(options.rounds, 100))
     return estimates
@@ -163,7 +164,7 @@ def _profile(
                 {"off": off.server, "on": on.server},
                 lambda pair: _questions(pair * options.chats, options.chats),
                 options.pairs,
-                Pace(RATE, options.rest),
+                Pace(options.rate, options.rest),
             )
         )
         after = _told(on)
@@ -315,7 +316,7 @@ def _print_tables(estimates: Estimates, options: argparse.Namespace) -> None:
         ],
     )
     print(
-        f"At {RATE:.0f} chats/s, all metrics take "
+        f"At {options.rate:g} chats/s, all metrics take "
         f"{estimates['metrics_processor_share'].value:.2%} of one processor"
     )
     print_targets(flat(estimates), TARGETS)

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-import time
+import subprocess
+import sys
 
 import psutil
 import pytest
 
 from benchmarks.processor_time import cpu_seconds
 
+WORK = """
+import sys, time
+while time.process_time() < 0.3:
+    pass
+print(time.process_time(), flush=True)
+sys.stdin.read()
+"""
+
 
 def test_it_is_the_time_that_the_process_itself_knows() -> None:
-    before = time.process_time()
-    told = cpu_seconds(psutil.Process())
-    after = time.process_time()
+    with subprocess.Popen(
+        [sys.executable, "-c", WORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as working:
+        assert working.stdout is not None
+        known = float(working.stdout.readline())
+        told = cpu_seconds(psutil.Process(working.pid))
+        working.communicate("")
 
-    # Of other processes the system tells nothing finer than hundredths of a second, by itself.
-    assert told == pytest.approx(after, abs=0.05)
-    assert told >= before
+    # What the process did after it said so takes far less than this.
+    assert told == pytest.approx(known, abs=0.05)
+    assert told >= 0.3
