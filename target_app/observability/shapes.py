@@ -227,7 +227,8 @@ _EMAIL = (
     rf"\\([A-Zac-eg-mo-qsuw-z0-9_.+\x{{80}}-\x{{10ffff}}-][{_LOCAL}]*{_DOMAIN})"
 )
 
-_LEFT_OF_PATH = r"(?:^|[^0-9A-Za-z_.~/-]|(?:^|[^0-9A-Za-z])-[A-Za-z]|file:/*)/*"
+# A path after a double slash begins anew, as in /api//home/x.
+_LEFT_OF_PATH = r"(?:^|/|[^0-9A-Za-z_.~/-]|(?:^|[^0-9A-Za-z])-[A-Za-z]|file:/*)/*"
 _USER = r"[^\s/\\\"'<>|:;,(){}\[\]?*&#%=`]+"
 _HOMES = (
     rf"{_LEFT_OF_PATH}((?:/mnt)?(?:/[A-Za-z]|/var|/usr|/export)?"

@@ -676,3 +676,10 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
     once = REDACTOR.text(f"{text} zoe@example.com password={text}1x /home/{text}")
 
     assert REDACTOR.text(once) == once
+
+
+def test_a_home_after_a_double_slash_is_a_home() -> None:
+    shown = Redactor().text("GET /api//home/carla/notes/a.txt, not /srv/home/index.html")
+
+    assert "carla" not in shown
+    assert "/srv/home/index.html" in shown
