@@ -36,6 +36,7 @@ from figures import (
     quantile,
 )
 from instant_llm import PLANS, PROMPTS, question
+from profiles import check_plan
 from servers import Server, Used, serving, wait_until_ready
 
 CLIENTS = (1, 8, 32)
@@ -152,30 +153,11 @@ def _running(folder: Path, files: int) -> Iterator[Running]:
         for server in (llm, sink, app, traced):
             wait_until_ready(server, folder)
         for plan in PLANS:
-            _check(app, plan)
+            check_plan(app, plan, question(plan))
         prompts.write_bytes(httpx.get(llm.url("/prompts"), trust_env=False).content)
         floor = start("floor", "floor:create_app", **asked, **{PROMPTS: str(prompts)})
         wait_until_ready(floor, folder)
         yield Running(floor, app, traced, llm)
-
-
-def _check(app: Server, plan: str) -> None:
-    """See that every tool call of a plan succeeds, and so is what is meant to be measured."""
-    answer = httpx.post(
-        app.url("/api/chat"),
-        content=question(plan),
-        headers={"content-type": "application/json"},
-        timeout=60,
-        trust_env=False,
-    ).json()
-    wanted = [name for turn in PLANS[plan] for name, _ in turn]
-    done = [
-        result["tool_name"]
-        for result in answer.get("tool_results", ())
-        if result["result"]["success"]
-    ]
-    if done != wanted or not answer.get("response"):
-        raise RuntimeError(f"the app did not follow the plan {plan!r}: {answer}")
 
 
 async def _measure(running: Running, options: argparse.Namespace) -> tuple[Figures, Measured]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from bare_asgi import answer_json, last_as_long, whole_body
 from corpus import RARE_WORD, first_file
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -36,8 +37,6 @@ PROMPTS = "INSTANT_LLM_PROMPTS"
 
 ANSWER = "The answer stands in one of the documents, and here it is in a sentence or two. " * 4
 USAGE = {"prompt_tokens": 1200, "completion_tokens": 80, "total_tokens": 1280}
-
-_HEADERS = [(b"content-type", b"application/json")]
 
 
 def question(plan: str) -> bytes:
@@ -69,17 +68,16 @@ def create_app() -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _last_as_long(receive, send)
+            await last_as_long(receive, send)
             return
-        body = await _body(receive)
+        body = await whole_body(receive)
         path = scope["path"]
         said = b"{}"
         if path == "/prompts":
             said = told()
         elif path.endswith("/chat/completions"):
             said = answer(body)
-        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        await send({"type": "http.response.body", "body": said})
+        await answer_json(send, said)
 
     return app
 
@@ -120,20 +118,3 @@ def _completion(message: dict[str, Any], finish_reason: str) -> bytes:
             "usage": USAGE,
         }
     ).encode()
-
-
-async def _body(receive: Receive) -> bytes:
-    pieces = []
-    more = True
-    while more:
-        message = await receive()
-        pieces.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(pieces)
-
-
-async def _last_as_long(receive: Receive, send: Send) -> None:
-    await receive()
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    await send({"type": "lifespan.shutdown.complete"})

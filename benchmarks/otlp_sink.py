@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bare_asgi import answer_json, last_as_long, whole_body
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -52,12 +53,12 @@ def create_app() -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _last_as_long(receive, send)
+            await last_as_long(receive, send)
             return
         if scope["method"] == "GET":
-            await _answer(send, OK, json.dumps(asdict(counts)).encode())
+            await answer_json(send, json.dumps(asdict(counts)).encode())
             return
-        body = await _body(receive)
+        body = await whole_body(receive)
         counts.requests += 1
         counts.body_bytes += len(body)
         await asyncio.sleep(wait_seconds)
@@ -67,7 +68,7 @@ def create_app() -> ASGIApp:
             counts.spans += _span_count(plain)
             if file is not None:
                 _keep(Path(file), plain)
-        await _answer(send, status, b"{}")
+        await answer_json(send, b"{}", status)
 
     return app
 
@@ -94,26 +95,3 @@ def _span_count(body: bytes) -> int:
 
 def _plain(body: bytes) -> bytes:
     return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
-
-
-async def _body(receive: Receive) -> bytes:
-    pieces = []
-    more = True
-    while more:
-        message = await receive()
-        pieces.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(pieces)
-
-
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _last_as_long(receive: Receive, send: Send) -> None:
-    await receive()
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    await send({"type": "lifespan.shutdown.complete"})

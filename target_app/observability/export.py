@@ -107,6 +107,7 @@ class OTLPExporter(SpanExporter):
         seconds: float = EXPORT_SECONDS,
     ) -> None:
         """Send to `endpoint`, a whole URL, each batch within `seconds`."""
+        self.endpoint = endpoint
         self._session = CountedSession(sink, metrics)
         self._exporter = OTLPSpanExporter(
             endpoint=endpoint,
@@ -194,19 +195,13 @@ class GuardedExporter(SpanExporter):
 def guarded(
     exporter: SpanExporter, ledger: Ledger, metrics: Metrics, terms: Terms
 ) -> GuardedExporter:
-    """Put an exporter that is there already behind a circuit breaker."""
+    """Put an exporter behind a circuit breaker, which says what it knows of the failures."""
+    if isinstance(exporter, OTLPExporter):
+        name, why = exporter.endpoint, exporter.why
+    else:
+        name, why = type(exporter).__name__, lambda: "sending fails"
     gauge = metrics.trace_circuit_open.labels(ledger.sink)
-    circuit = make_circuit(type(exporter).__name__, gauge, lambda: "sending fails", terms.clock)
-    return GuardedExporter(exporter, ledger, circuit)
-
-
-def guarded_otlp(
-    endpoint: str, headers: Mapping[str, str], ledger: Ledger, metrics: Metrics, terms: Terms
-) -> GuardedExporter:
-    """Make an exporter of OTLP over HTTP to `endpoint`, a whole URL, behind a circuit breaker."""
-    exporter = OTLPExporter(endpoint, headers, ledger.sink, metrics, terms.seconds)
-    gauge = metrics.trace_circuit_open.labels(ledger.sink)
-    circuit = make_circuit(endpoint, gauge, exporter.why, terms.clock)
+    circuit = make_circuit(name, gauge, why, terms.clock)
     return GuardedExporter(exporter, ledger, circuit)
 
 

@@ -21,13 +21,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from target_app.agent.messages import Usage
-from target_app.observability.export import (
-    GuardedExporter,
-    Terms,
-    close_within,
-    guarded,
-    guarded_otlp,
-)
+from target_app.observability.export import OTLPExporter, Terms, close_within, guarded
 from target_app.observability.ledger import Ledger
 from target_app.observability.metrics import Metrics
 from target_app.observability.spans import Details, Kind, Origin
@@ -89,6 +83,8 @@ class LangfuseSink:
     same process would send its spans where the first one does.
     """
 
+    wants_server_spans = False
+
     def __init__(
         self,
         settings: Settings,
@@ -107,7 +103,9 @@ class LangfuseSink:
             id_generator=TraceIds(),
             shutdown_on_exit=False,
         )
-        self._outlet = self._exporter(settings, metrics, exporter, terms)
+        self._outlet = guarded(
+            exporter or _exporter(settings, metrics, terms), self._ledger, metrics, terms
+        )
         # The documented switch: contents that look like an image would be sent besides the
         # traces, past all bounds.
         os.environ["LANGFUSE_MEDIA_UPLOAD_ENABLED"] = "false"
@@ -123,18 +121,6 @@ class LangfuseSink:
             span_exporter=self._outlet,
             should_export_span=self._admits,
         )
-
-    def _exporter(
-        self,
-        settings: Settings,
-        metrics: Metrics,
-        exporter: SpanExporter | None,
-        terms: Terms,
-    ) -> GuardedExporter:
-        if exporter is not None:
-            return guarded(exporter, self._ledger, metrics, terms)
-        endpoint = settings.langfuse_host.rstrip("/") + EXPORT_PATH
-        return guarded_otlp(endpoint, _headers(settings), self._ledger, metrics, terms)
 
     def _admits(self, span: ReadableSpan) -> bool:
         """
@@ -230,6 +216,11 @@ def _resource(settings: Settings) -> Resource:
 def _secret(settings: Settings) -> str:
     secret = settings.langfuse_secret_key
     return "" if secret is None else secret.get_secret_value()
+
+
+def _exporter(settings: Settings, metrics: Metrics, terms: Terms) -> OTLPExporter:
+    endpoint = settings.langfuse_host.rstrip("/") + EXPORT_PATH
+    return OTLPExporter(endpoint, _headers(settings), "langfuse", metrics, terms.seconds)
 
 
 def _headers(settings: Settings) -> dict[str, str]:

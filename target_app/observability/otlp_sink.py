@@ -30,7 +30,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from target_app.agent.messages import Usage
-from target_app.observability.export import Terms, close_within, guarded, guarded_otlp
+from target_app.observability.export import OTLPExporter, Terms, close_within, guarded
 from target_app.observability.ledger import Ledger
 from target_app.observability.metrics import Metrics
 from target_app.observability.spans import Details, Kind, Origin
@@ -179,11 +179,9 @@ class OtlpSink:
             id_generator=TraceIds(),
             shutdown_on_exit=False,
         )
-        if exporter is None:
-            endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/") + EXPORT_PATH
-            self._outlet = guarded_otlp(endpoint, {}, self._ledger, metrics, terms)
-        else:
-            self._outlet = guarded(exporter, self._ledger, metrics, terms)
+        self._outlet = guarded(
+            exporter or _exporter(settings, metrics, terms), self._ledger, metrics, terms
+        )
         self._provider.add_span_processor(_BoundedBatches(self._outlet, self._ledger))
         self._maker = SpanMaker(
             self._provider.get_tracer("target_app"),
@@ -228,6 +226,11 @@ class _BoundedBatches(BatchSpanProcessor):
         """Let a span wait, while there is room."""
         if self._ledger.admit(span):
             super().on_end(span)
+
+
+def _exporter(settings: Settings, metrics: Metrics, terms: Terms) -> OTLPExporter:
+    endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/") + EXPORT_PATH
+    return OTLPExporter(endpoint, {}, "otlp", metrics, terms.seconds)
 
 
 def _known(kind: Kind, details: Details) -> Attributes:

@@ -89,6 +89,11 @@ class Origin:
 class Sink(Protocol):
     """A place that spans go to."""
 
+    @property
+    def wants_server_spans(self) -> bool:
+        """Whether it is told of every HTTP request, not only of chats."""
+        ...
+
     def root(self, kind: Kind, name: str, details: Details, origin: Origin) -> SinkSpan:
         """Begin the first span of the app in a trace."""
         ...
@@ -200,6 +205,11 @@ class Span:
         """The trace, 32 hexadecimal digits; empty when nothing is recorded."""
         return self.sinks[0].trace_id if self.sinks else ""
 
+    @property
+    def span_id(self) -> str:
+        """The span, 16 hexadecimal digits, in every sink; empty when nothing is recorded."""
+        return self.sinks[0].span_id if self.sinks else ""
+
     def child(
         self,
         kind: Kind,
@@ -268,8 +278,7 @@ class Span:
         """Headers that carry this span to the next service on the way."""
         if not self.sinks:
             return {}
-        first = self.sinks[0]
-        return {"traceparent": f"00-{first.trace_id}-{first.span_id}-01"}
+        return {"traceparent": f"00-{self.trace_id}-{self.span_id}-01"}
 
     def __enter__(self) -> Self:
         """Hand out the span."""

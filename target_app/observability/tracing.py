@@ -61,11 +61,6 @@ class Place:
         bound = TraceIdRatioBased.get_bound_for_rate(self.sample_rate)
         return int(trace_id, 16) & TraceIdRatioBased.TRACE_ID_LIMIT < bound
 
-    @property
-    def wants_server_spans(self) -> bool:
-        """Whether a span is begun here for every HTTP request."""
-        return getattr(self.sink, "wants_server_spans", False)
-
 
 class ChatTrace:
     """The trace of one chat, while it lasts."""
@@ -88,17 +83,6 @@ class ChatTrace:
             self.iteration = self.root
 
 
-class RequestSpan(Span):
-    """The span of an HTTP request. `ids` has its id in each sink: the chat's parents."""
-
-    __slots__ = ("ids",)
-
-    def __init__(self, begun: Mapping[int, SinkSpan], telling: Telling) -> None:
-        """Tell the spans begun at these places."""
-        super().__init__(tuple(begun.values()), telling)
-        self.ids = {place: span.span_id for place, span in begun.items()}
-
-
 class Tracing:
     """Makes the traces of the app, or none when it is off."""
 
@@ -110,9 +94,7 @@ class Tracing:
         self._recorded = metrics.traces.labels("recorded")
         self._not_sampled = metrics.traces.labels("not_sampled")
         self._switched_off = metrics.traces.labels("switched_off")
-        self._for_requests = [
-            number for number, place in enumerate(self._places) if place.wants_server_spans
-        ]
+        self._for_requests = [place for place in self._places if place.sink.wants_server_spans]
         self.switch(on=True)
 
     @property
@@ -134,10 +116,9 @@ class Tracing:
         """Begin the span of a request, for the places that want one."""
         if not self._enabled or not self._for_requests:
             return Span()
-        begun = self._begin(
+        return self._begin(
             self._for_requests, "server", request.method, {}, request, session_id=None
         )
-        return RequestSpan(begun, self._telling)
 
     @contextmanager
     def chat(self, request: RequestTrace, session_id: str, message: str) -> Iterator[ChatTrace]:
@@ -147,16 +128,15 @@ class Tracing:
             self._switched_off.inc()
             yield ChatTrace(Span(), _forwarded(request))
             return
-        everywhere = range(len(self._places))
-        begun = self._begin(
-            everywhere, "agent", "chat", {"input": message}, request, session_id=session_id
+        root = self._begin(
+            self._places, "agent", "chat", {"input": message}, request, session_id=session_id
         )
-        if not begun:
+        if not root.is_recording:
             self._not_sampled.inc()
             yield ChatTrace(Span(), _forwarded(request))
             return
         self._recorded.inc()
-        with Span(tuple(begun.values()), self._telling) as root:
+        with root:
             trace = ChatTrace(root, {})
             try:
                 yield trace
@@ -165,38 +145,35 @@ class Tracing:
 
     def _begin(
         self,
-        places: Sequence[int],
+        places: Sequence[Place],
         kind: Kind,
         name: str,
         details: Details,
         request: RequestTrace,
         *,
         session_id: str | None,
-    ) -> dict[int, SinkSpan]:
+    ) -> Span:
         """Begin a span at each of the places that take the trace."""
-        begun: dict[int, SinkSpan] = {}
-        taking = [n for n in places if self._places[n].takes(request.trace_id)]
+        taking = [place.sink for place in places if place.takes(request.trace_id)]
         if not taking:
-            return begun
-        parents = request.span.ids if isinstance(request.span, RequestSpan) else {}
+            return Span()
+        begun: list[SinkSpan] = []
         with Told(self._telling), one_span_id():
             redaction = self._telling.redaction
+            above = request.span
+            origin = Origin(
+                request.trace_id,
+                request.context.parent_span_id if above is None else above.span_id,
+                None if session_id is None else redaction.text(session_id),
+                tuple(redaction.text(tag) for tag in request.context.tags),
+                request.route,
+            )
             shown = self._telling.redacted(details)
             called = redaction.text(name)
-            session = None if session_id is None else redaction.text(session_id)
-            tags = tuple(redaction.text(tag) for tag in request.context.tags)
-            for number in taking:
-                origin = Origin(
-                    request.trace_id,
-                    parents.get(number, request.context.parent_span_id),
-                    session,
-                    tags,
-                    request.route,
-                )
-                sink = self._places[number].sink
-                begun[number] = sink.root(kind, called, shown, origin)
+            for sink in taking:
+                begun.append(sink.root(kind, called, shown, origin))
                 request.recorded = request.recorded or sink.is_reachable
-        return begun
+        return Span(begun, self._telling)
 
     async def close(self, timeout_seconds: float = FLUSH_SECONDS) -> None:
         """Send what is still queued, waiting no longer than `timeout_seconds`."""
