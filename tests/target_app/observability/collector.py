@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -189,3 +189,25 @@ def span_counts(metrics: Metrics, sink: str) -> dict[str, float]:
         for sample in family.samples
         if sample.name == "trace_spans_total" and sample.labels["sink"] == sink and sample.value
     }
+
+
+class InTree(Protocol):
+    """A span that knows what it is beneath."""
+
+    name: str
+    id: str
+    parent_id: str | None
+
+
+def paths(spans: Sequence[InTree]) -> list[str]:
+    """Say where each span is, from itself up to the root."""
+    by_id = {span.id: span for span in spans}
+    found = []
+    for span in spans:
+        names = [span.name]
+        above = by_id.get(span.parent_id or "")
+        while above is not None:
+            names.append(above.name)
+            above = by_id.get(above.parent_id or "")
+        found.append(" < ".join(names))
+    return found

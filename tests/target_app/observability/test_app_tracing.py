@@ -17,6 +17,7 @@ from target_app.observability.metrics import Metrics
 from target_app.observability.redaction import Redactor
 from target_app.observability.tracing import make_tracing
 from target_app.settings import Settings
+from tests.target_app.observability.collector import paths
 from tests.target_app.scripted import ScriptedLLM, Start, call
 
 pytestmark = pytest.mark.anyio
@@ -60,15 +61,7 @@ async def test_a_chat_is_one_trace_in_the_callers(start: Start) -> None:
         await app.ask("where is alpha?", session_id="s1", headers=HEADERS)
         spans = seen(app)
 
-    tree = {span.id: span for span in spans}
-    paths = []
-    for span in spans:
-        names, at = [], span
-        while at is not None:
-            names.append(at.name)
-            at = tree.get(at.parent_id or "")
-        paths.append(" < ".join(names))
-    assert sorted(paths) == sorted(
+    assert sorted(paths(spans)) == sorted(
         [
             "chat",
             "iteration 1 < chat",

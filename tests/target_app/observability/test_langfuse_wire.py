@@ -22,7 +22,13 @@ from target_app.observability.langfuse_sink import LangfuseSink
 from target_app.observability.metrics import Metrics
 from target_app.observability.spans import Origin
 from target_app.services import Edges
-from tests.target_app.observability.collector import Collector, Told, collector, settings_for
+from tests.target_app.observability.collector import (
+    Collector,
+    Told,
+    collector,
+    paths,
+    settings_for,
+)
 from tests.target_app.scripted import HOUR_NS, ScriptedLLM, call
 
 pytestmark = pytest.mark.anyio
@@ -106,14 +112,8 @@ async def test_the_whole_trace_of_a_streamed_chat(documents: Path) -> None:
         spans = await three_turns(server, documents)
     by_id = {span.id: span for span in spans}
 
-    def path(span: Told) -> str:
-        names = [span.name]
-        while (span := by_id.get(span.parent_id)) is not None:  # type: ignore[assignment]
-            names.append(span.name)
-        return " < ".join(names)
-
     # The tree: every span, each under its own parent.
-    assert Counter(map(path, spans)) == Counter(
+    assert Counter(paths(spans)) == Counter(
         [
             "chat",
             "iteration 1 < chat",
