@@ -28,6 +28,7 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     BROKEN_STREAM = "broken_stream"
     BAD_ANSWER = "bad_answer"
+    SHED = "shed"  # turned away by the load's own ceiling, and never sent
     CUT_OFF = "cut_off"
 
     @property
@@ -38,7 +39,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request as the client saw it, failures included."""
+    """
+    One request as the client saw it, failures included.
+
+    `events` are the tokens or pieces of text that a stream brought,
+    `longest_gap` the longest silence between two of them, in seconds. `traced`
+    tells whether the target keeps a trace of such a request: of a chat it does,
+    of a file it serves or a request it rejects it need not.
+    """
 
     scenario: str
     operation: str
@@ -53,6 +61,9 @@ class Sample:
     output_tokens: int | None = None
     llm_calls: int | None = None
     tool_calls: int | None = None
+    events: int | None = None
+    longest_gap: float | None = None
+    traced: bool = True
     detail: str = ""
 
     @property
@@ -74,6 +85,39 @@ class Sample:
     def ttft(self) -> float | None:
         """Time to first token from the intended start; None when nothing was streamed."""
         return None if self.first_token is None else self.first_token - self.intended_start
+
+    @property
+    def tpot(self) -> float | None:
+        """Time per output token after the first; None unless more than one was streamed."""
+        if self.first_token is None or self.output_tokens is None or self.output_tokens < 2:
+            return None
+        return (self.end - self.first_token) / (self.output_tokens - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorSecond:
+    """
+    What one load process noted of itself in one second that ended at `at`.
+
+    `process` counts the load processes from 0. `begun` journeys began in that
+    second and `in_flight` were under way at its end. `lateness` is the largest
+    of start minus intended start (None when nothing was due), `loop_lag` by how
+    much a timer of the greenlet loop was late at worst, `gc_seconds` the time
+    in garbage collection, all in seconds. `cpu_share` is of one core,
+    `machine_cpu_share` of all cores together.
+    """
+
+    process: int
+    at: float
+    begun: int
+    in_flight: int
+    lateness: float | None
+    loop_lag: float
+    cpu_share: float
+    machine_cpu_share: float
+    sockets: int
+    gc_seconds: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ reports/<run-id>/
     windows/<name>/window.json     the interval, and what the generator says of itself
     windows/<name>/samples.jsonl   a line per request
     windows/<name>/histograms.jsonl  HDR histograms per scenario, operation and outcome
+    windows/<name>/intervals.hlog  the same per second, in the log format of HdrHistogram
+    windows/<name>/generator.jsonl   a line per second and load process: what it says of itself
     windows/<name>/metrics-before.prom, metrics-after.prom (+ .json)   raw scrapes
     windows/<name>/langfuse.jsonl, langfuse.json   raw observations, how they were read
     logs/                          of every process the harness started
@@ -30,7 +32,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.distribution import Distribution
-from harness.model import HarnessError, Outcome, Part, Run, Sample, Window
+from harness.model import GeneratorSecond, HarnessError, Outcome, Part, Run, Sample, Window
 
 _FORMAT = 1
 Line = TypeVar("Line")
@@ -49,7 +51,10 @@ class WindowRecord:
     journeys began and `scheduled_seconds` how long it was (None in a closed
     loop: there is no schedule), `requests` how many were sent,
     `locust_requests` how many Locust counted, `cpu_share` how much of one core
-    the load process used;
+    the busiest load process used. `shed` journeys were turned away by the
+    ceiling of those in flight, `clamped` values did not fit a histogram, and
+    `may_be_lost` requests were perhaps sent by load processes that died before
+    they told. `stopped_by` names the limit that ended the sending early, if one did;
     `null_probes` are response times of /health, in seconds, taken meanwhile.
     """
 
@@ -65,6 +70,10 @@ class WindowRecord:
     locust_requests: int | None = None
     null_probes: tuple[float, ...] = ()
     cpu_share: float | None = None
+    shed: int = 0
+    clamped: int = 0
+    may_be_lost: int = 0
+    stopped_by: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -202,6 +211,20 @@ class RunDirectory:
     def read_histograms(self, window: str) -> dict[HistogramKey, Distribution]:
         """Read the HDR histograms of a window."""
         return dict(self._read_lines(f"windows/{window}/histograms.jsonl", _histogram))
+
+    def append_generator(self, window: str, seconds: Iterable[GeneratorSecond]) -> None:
+        """Add a line per second of a load process."""
+        path = self._path(f"windows/{window}/generator.jsonl")
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(s)) + "\n" for s in seconds)
+
+    def read_generator(self, window: str) -> list[GeneratorSecond]:
+        """Read what the load processes of a window said of themselves, second by second."""
+        return list(
+            self._read_lines(
+                f"windows/{window}/generator.jsonl", lambda fields: GeneratorSecond(**fields)
+            )
+        )
 
     # -- the other witnesses ----------------------------------------------------
 
