@@ -349,7 +349,8 @@ class Account:
     server may have seen without the client getting an answer, and requests
     that never reached the server. `untold` are answers that say less than
     others do of calls and tokens, so that their sums are not known. `traces`
-    are the trace ids of the requests counted.
+    are the trace ids of the requests counted. `untraced` of the requests leave
+    no trace, so that who counts traces cannot have seen them.
     """
 
     witness: str
@@ -357,6 +358,7 @@ class Account:
     unanswered: int = 0
     unsent: int = 0
     untold: int = 0
+    untraced: int = 0
     llm_calls: int | None = None
     tool_calls: int | None = None
     input_tokens: int | None = None

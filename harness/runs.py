@@ -22,20 +22,31 @@ was cut short can still be judged for what it has.
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote, unquote
 
+from harness import histogram_log
 from harness.distribution import Distribution
+from harness.histogram_log import LoggedInterval
 from harness.model import GeneratorSecond, HarnessError, Outcome, Part, Run, Sample, Window
 
 _FORMAT = 1
 Line = TypeVar("Line")
+_json = json.JSONEncoder().encode
+_word = lru_cache(maxsize=1000)(_json)  # names of scenarios and operations, again and again
+_OPTIONAL = [f.name for f in fields(Sample) if f.default is None]  # all of them numbers
+_OPTIONAL_STARTS = [f',"{name}":' for name in _OPTIONAL]
+_optional = attrgetter(*_OPTIONAL)
 
 
 class RunError(HarnessError):
@@ -55,6 +66,7 @@ class WindowRecord:
     ceiling of those in flight, `clamped` values did not fit a histogram, and
     `may_be_lost` requests were perhaps sent by load processes that died before
     they told. `stopped_by` names the limit that ended the sending early, if one did;
+    `spent_usd` is what a load with a budget spent, its warm-up included;
     `null_probes` are response times of /health, in seconds, taken meanwhile.
     """
 
@@ -74,6 +86,7 @@ class WindowRecord:
     clamped: int = 0
     may_be_lost: int = 0
     stopped_by: str = ""
+    spent_usd: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -106,6 +119,26 @@ class HistogramKey:
     operation: str
     outcome: Outcome
     time: str
+
+    @property
+    def tag(self) -> str:
+        """Its name in a log of histograms: four parts that hold no comma, space or slash."""
+        parts = (self.scenario, self.operation, self.outcome, self.time)
+        return "/".join(quote(part, safe="") for part in parts)
+
+    @classmethod
+    def of_tag(cls, tag: str) -> HistogramKey:
+        """Read a tag; raises ValueError when it is not one of ours."""
+        parts = [unquote(part) for part in tag.split("/")]
+        if len(parts) != 4:
+            msg = f"the tag {tag!r} does not name scenario, operation, outcome and time"
+            raise ValueError(msg)
+        scenario, operation, outcome, time = parts
+        return cls(scenario, operation, Outcome(outcome), time)
+
+
+Intervals = Mapping[int, Mapping[HistogramKey, Distribution]]
+"""Histograms by the second of the epoch that their requests ended in."""
 
 
 class RunDirectory:
@@ -195,7 +228,7 @@ class RunDirectory:
         """Add a line per sample."""
         path = self._path(f"windows/{window}/samples.jsonl")
         with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(s)) + "\n" for s in samples)
+            file.write("".join(map(_sample_line, samples)))
 
     def read_samples(self, window: str) -> list[Sample]:
         """Read all samples of a window; a last line cut short by a crash is left out."""
@@ -211,6 +244,50 @@ class RunDirectory:
     def read_histograms(self, window: str) -> dict[HistogramKey, Distribution]:
         """Read the HDR histograms of a window."""
         return dict(self._read_lines(f"windows/{window}/histograms.jsonl", _histogram))
+
+    def append_intervals(self, window: str, intervals: Intervals, start: float) -> None:
+        """
+        Add histograms of seconds of a window that began at `start`, in seconds since the epoch.
+
+        What was added is there after a crash, if perhaps out of order and a
+        second in several lines; `write_intervals` puts it right.
+        """
+        path = self._path(f"windows/{window}/intervals.hlog")
+        base = math.floor(start)
+        with path.open("a", encoding="utf-8") as file:
+            if file.tell() == 0:
+                file.write(histogram_log.header(base))
+            file.writelines(histogram_log.lines(_logged(intervals), base))
+
+    def write_intervals(self, window: str, intervals: Intervals, start: float) -> None:
+        """Add the last histograms of seconds, and leave one line for each, in order of time."""
+        path = self._path(f"windows/{window}/intervals.hlog")
+        logged = histogram_log.joined([*self._read_log(path), *_logged(intervals)])
+        base = min([math.floor(start), *(math.floor(i.start) for i in logged)])
+        fresh = path.with_suffix(".tmp")
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write(histogram_log.header(base))
+            file.writelines(histogram_log.lines(logged, base))
+        fresh.replace(path)
+
+    def read_intervals(self, window: str) -> Iterator[tuple[int, HistogramKey, Distribution]]:
+        """
+        Read the histograms of a window second by second, with the second of the epoch they are of.
+
+        Their sums are not known. A window that was never closed may have several
+        of one second and key.
+        """
+        path = self.path / f"windows/{window}/intervals.hlog"
+        for interval in self._read_log(path):
+            with _damage(path):
+                found = HistogramKey.of_tag(interval.tag), interval.distribution
+            yield math.floor(interval.start), *found
+
+    def _read_log(self, path: Path) -> list[LoggedInterval]:
+        if not path.exists():
+            return []
+        with _damage(path), path.open(encoding="utf-8") as file:
+            return list(histogram_log.read(file))
 
     def append_generator(self, window: str, seconds: Iterable[GeneratorSecond]) -> None:
         """Add a line per second of a load process."""
@@ -317,6 +394,31 @@ def _damage(place: object) -> Iterator[None]:
 
 def _sample(fields: dict[str, Any]) -> Sample:
     return Sample(**{**fields, "outcome": Outcome(fields["outcome"])})
+
+
+def _sample_line(sample: Sample) -> str:
+    """Write a row as JSON, without what it does not know: by hand, because there are so many."""
+    line = (
+        f'{{"scenario":{_word(sample.scenario)},"operation":{_word(sample.operation)},'
+        f'"trace_id":{_json(sample.trace_id)},"intended_start":{sample.intended_start!r},'
+        f'"start":{sample.start!r},"end":{sample.end!r},"outcome":"{sample.outcome}"'
+    )
+    for start, value in zip(_OPTIONAL_STARTS, _optional(sample), strict=True):
+        if value is not None:
+            line += f"{start}{value!r}"
+    if not sample.traced:
+        line += ',"traced":false'
+    if sample.detail:
+        line += f',"detail":{_json(sample.detail)}'
+    return line + "}\n"
+
+
+def _logged(intervals: Intervals) -> list[LoggedInterval]:
+    return [
+        LoggedInterval.of(key.tag, second, distribution)
+        for second, histograms in intervals.items()
+        for key, distribution in histograms.items()
+    ]
 
 
 def _histogram(fields: dict[str, Any]) -> tuple[HistogramKey, Distribution]:

@@ -6,22 +6,23 @@ import math
 from collections.abc import Sequence
 
 import pytest
+from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.distribution import Distribution
 from harness.model import Interval
 
+unhurried = settings(deadline=None)
 microseconds = st.integers(0, 3_600_000_000)
 some = st.lists(microseconds, min_size=1, max_size=60)
-few = settings(max_examples=12, deadline=None)  # walking a histogram of an hour is slow
 
 
 def of(values: Sequence[int]) -> Distribution:
     return Distribution(us / 1e6 for us in values)
 
 
-@few
+@unhurried
 @given(some)
 def test_count_sum_smallest_and_largest_are_exact(values: list[int]):
     d = of(values)
@@ -32,7 +33,7 @@ def test_count_sum_smallest_and_largest_are_exact(values: list[int]):
     assert d.cells()[0][0] == min(values) / 1e6
 
 
-@few
+@unhurried
 @given(some, st.floats(0, 1))
 def test_a_quantile_holds_the_value_of_rank_ceil_qn(values: list[int], q: float):
     rank = max(1, math.ceil(q * len(values) - 1e-9))
@@ -45,7 +46,7 @@ def test_a_quantile_holds_the_value_of_rank_ceil_qn(values: list[int], q: float)
     assert interval.high - interval.low <= truth / 1000 + 1e-6  # three significant digits
 
 
-@few
+@unhurried
 @given(some, microseconds)
 def test_counts_at_a_bound_bracket_the_truth(values: list[int], bound: int):
     surely, possibly = of(values).at_or_below(bound / 1e6)
@@ -53,7 +54,7 @@ def test_counts_at_a_bound_bracket_the_truth(values: list[int], bound: int):
     assert surely <= sum(v <= bound for v in values) <= possibly
 
 
-@few
+@unhurried
 @given(st.lists(st.lists(microseconds, max_size=20), max_size=5))
 def test_merging_any_split_gives_the_same_bytes_as_never_splitting(parts: list[list[int]]):
     merged = Distribution()
@@ -63,7 +64,7 @@ def test_merging_any_split_gives_the_same_bytes_as_never_splitting(parts: list[l
     assert merged.encode() == of([v for part in parts for v in part]).encode()
 
 
-@few
+@unhurried
 @given(st.lists(microseconds, max_size=40))
 def test_decoding_gives_back_what_was_encoded(values: list[int]):
     original = of(values)
@@ -95,14 +96,93 @@ def test_the_ends_of_what_fits(seconds: float, cell: tuple[float, float, int]):
     assert Distribution([seconds]).cells() == [cell]
 
 
-@pytest.mark.parametrize("seconds", [-1e-6, -1.0, 3600.000001, 4000.0, 1e9, math.inf, math.nan])
-def test_what_does_not_fit_is_refused_and_leaves_no_trace(seconds: float):
+@unhurried
+@given(st.lists(st.floats(allow_nan=False), max_size=40))
+def test_many_at_once_are_recorded_as_one_by_one(values: list[float]):
+    one_by_one = Distribution()
+    for value in values:
+        one_by_one.record(value)
+
+    at_once = Distribution(values)
+
+    assert at_once.encode() == one_by_one.encode()
+    assert at_once.count == len(values)
+
+
+@unhurried
+@given(some)
+def test_its_counts_are_those_that_hdrh_records(values: list[int]):
+    hdrh = HdrHistogram(1, 3_600_000_000, 3)
+    for value in values:
+        hdrh.record_value(value)
+
+    assert of(values).hdr == hdrh.encode().decode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "held"),
+    [
+        pytest.param(-1e-6, 0.0, id="a microsecond too little"),
+        pytest.param(-1.0, 0.0, id="less than nothing"),
+        pytest.param(-math.inf, 0.0, id="less than anything"),
+        pytest.param(3600.000001, 3600.0, id="a microsecond too much"),
+        pytest.param(1e9, 3600.0, id="years"),
+        pytest.param(math.inf, 3600.0, id="for ever"),
+    ],
+)
+def test_what_does_not_fit_is_taken_for_the_nearer_end_and_counted(seconds: float, held: float):
+    d = Distribution([1.0, seconds])
+
+    assert (d.count, d.clamped, d.total_seconds) == (2, 1, 1.0 + held)
+    assert d.cells() == Distribution([1.0, held]).cells()
+
+
+def test_what_was_clamped_is_counted_through_encoding_and_merging():
+    merged = Distribution([5000.0])
+    merged.merge(Distribution.decode(Distribution([-1.0, 2.0, 1e9]).encode()))
+
+    assert (merged.count, merged.clamped) == (4, 3)
+    assert Distribution.decode(merged.encode()).clamped == 3
+
+
+def test_what_is_not_a_number_is_refused_and_leaves_no_trace():
     d = Distribution([1.0])
 
-    with pytest.raises(ValueError, match="s does not fit a distribution of 0 to 1 hour"):
-        d.record(seconds)
+    with pytest.raises(ValueError, match="a duration is not a number"):
+        d.record_all([2.0, math.nan, math.inf])
+    with pytest.raises(ValueError, match="a duration is not a number"):
+        d.record_all([math.inf, math.nan])
+    with pytest.raises(ValueError, match="a duration is not a number"):
+        d.record(math.nan)
 
     assert d.encode() == Distribution([1.0]).encode()
+
+
+def test_of_a_histogram_alone_the_sum_is_not_known():
+    original = Distribution([0.0030015, 5.0, 5.0])
+
+    read = Distribution.of_hdr(original.hdr, largest=5.0)
+
+    assert (read.hdr, read.count, read.largest) == (original.hdr, 3, 5.0)
+    assert read.cells()[0] == (0.003002, 0.003003, 1)
+    assert Distribution.of_hdr(original.hdr).largest == 5.001215  # the cell of 5 s ends there
+    with pytest.raises(ValueError, match="is not known"):
+        _ = read.total_seconds
+
+
+def test_what_is_merged_with_an_unknown_sum_has_none():
+    whole = Distribution([1.0])
+    whole.merge(Distribution.of_hdr(Distribution([2.0]).hdr))
+
+    assert whole.hdr == Distribution([1.0, 2.0]).hdr
+    with pytest.raises(ValueError, match="not known"):
+        _ = whole.total_seconds
+
+
+def test_a_histogram_of_nothing_holds_nothing():
+    empty = Distribution.of_hdr(Distribution().hdr)
+
+    assert (empty.count, empty.total_seconds, empty.cells()) == (0, 0.0, [])
 
 
 def test_nothing_recorded_is_not_zero():
@@ -165,6 +245,9 @@ HDR = str(WHOLE["hdr"])
             id="too small a sum",
         ),
         pytest.param(
+            {"clamped": 4}, "4 of 3 values cannot have been clamped", id="too many clamped"
+        ),
+        pytest.param(
             {"min_us": None},
             "3 values from None to 3000000 us cannot sum up to 6000000 us",
             id="no smallest value",
@@ -182,3 +265,9 @@ def test_a_damaged_encoding_is_refused(change: dict[str, object], problem: str):
 def test_an_encoding_without_one_of_its_fields_is_refused(name: str):
     with pytest.raises(ValueError):
         Distribution.decode({k: v for k, v in WHOLE.items() if k != name})
+
+
+def test_an_encoding_from_before_values_were_clamped_is_read():
+    old = {k: v for k, v in WHOLE.items() if k != "clamped"}
+
+    assert Distribution.decode(old).encode() == WHOLE

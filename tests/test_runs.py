@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,140 @@ def test_everything_written_is_read_again(run: RunDirectory):
     assert run.read_observations("warm") == (
         [{"id": "1"}], Collection(True, 2, 1.5, duplicates=1),
     )  # fmt: skip
+
+
+def test_a_row_is_a_line_of_names_without_what_it_does_not_know(run: RunDirectory):
+    bare = Sample("warm", "chat", "ab", 10.0, 10.1, 11.25, Outcome.OK)
+    rejected = replace(bare, http_status=400, traced=False, detail='say "é"\n')
+    run.append_samples("warm", [bare, rejected])
+
+    assert (run.path / "windows/warm/samples.jsonl").read_text() == (
+        '{"scenario":"warm","operation":"chat","trace_id":"ab","intended_start":10.0,"start":10.1,'
+        '"end":11.25,"outcome":"ok"}\n'
+        '{"scenario":"warm","operation":"chat","trace_id":"ab","intended_start":10.0,"start":10.1,'
+        '"end":11.25,"outcome":"ok","http_status":400,"traced":false,'
+        '"detail":"say \\"\\u00e9\\"\\n"}\n'
+    )
+    assert run.read_samples("warm") == [bare, rejected]
+
+
+def test_every_field_of_a_row_is_kept_as_the_general_way_of_writing_keeps_it(run: RunDirectory):
+    whole = replace(
+        SAMPLE, scenario='a "b"\\', operation="c\u2028", trace_id="\x7f", end=1790000000.1234567,
+        outcome=Outcome.BROKEN_STREAM, events=4, longest_gap=1e-7, traced=False, detail="it broke",
+    )  # fmt: skip
+    unlike_default = [f.name for f in fields(Sample) if getattr(whole, f.name) == f.default]
+    assert unlike_default == [], "a field is missing from this example"
+    run.append_samples("warm", [whole])
+
+    (line,) = (run.path / "windows/warm/samples.jsonl").read_text().splitlines()
+    assert json.loads(line) == asdict(whole)
+    assert run.read_samples("warm") == [whole]
+
+
+def test_rows_as_they_were_written_before_are_read(run: RunDirectory):
+    path = run.path / "windows/warm/samples.jsonl"
+    path.parent.mkdir(parents=True)
+    old = asdict(SAMPLE)
+    for later in ("events", "longest_gap", "traced"):
+        del old[later]
+    path.write_text(json.dumps(asdict(SAMPLE)) + "\n" + json.dumps(old) + "\n")
+
+    assert run.read_samples("warm") == [SAMPLE, SAMPLE]
+
+
+def test_histograms_as_they_were_written_before_are_read(run: RunDirectory):
+    key = HistogramKey("warm", "chat", Outcome.OK, "service_time")
+    run.write_histograms("warm", {key: Distribution([0.9])})
+    path = run.path / "windows/warm/histograms.jsonl"
+    old = json.loads(path.read_text())
+    del old["clamped"]
+    path.write_text(json.dumps(old) + "\n")
+
+    assert run.read_histograms("warm")[key].encode() == Distribution([0.9]).encode()
+
+
+OK_CHATS = HistogramKey("warm", "GET /a, b", Outcome.OK, "ttft")
+TIMEOUTS = HistogramKey("warm", "chat", Outcome.TIMEOUT, "service_time")
+
+
+def intervals_of(run: RunDirectory) -> list[tuple[int, HistogramKey, str]]:
+    return [(second, key, d.hdr) for second, key, d in run.read_intervals("warm")]
+
+
+def test_a_histogram_is_named_in_a_log_without_comma_space_or_further_slash():
+    assert OK_CHATS.tag == "warm/GET%20%2Fa%2C%20b/ok/ttft"
+    assert HistogramKey.of_tag(OK_CHATS.tag) == OK_CHATS
+    for tag, problem in (
+        ("A", "the tag 'A' does not name"),
+        ("warm/chat/ok", "the tag 'warm/chat/ok' does not name"),
+        ("warm/chat/lost/ttft", "'lost' is not a valid Outcome"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            HistogramKey.of_tag(tag)
+
+
+def test_seconds_are_there_as_soon_as_they_were_added(run: RunDirectory):
+    run.append_intervals("warm", {12: {OK_CHATS: Distribution([0.1])}}, 10.7)
+    run.append_intervals("warm", {}, 10.7)
+    run.append_intervals("warm", {11: {OK_CHATS: Distribution([0.2])}}, 10.7)
+
+    text = (run.path / "windows/warm/intervals.hlog").read_text()
+    assert [line.split(",")[:4] for line in text.splitlines() if line.startswith("Tag=")] == [
+        [f"Tag={OK_CHATS.tag}", "2.000", "1.000", "100.000"],
+        [f"Tag={OK_CHATS.tag}", "1.000", "1.000", "200.000"],
+    ]
+    assert text.count("format version") == 1
+    assert intervals_of(run) == [
+        (12, OK_CHATS, Distribution([0.1]).hdr),
+        (11, OK_CHATS, Distribution([0.2]).hdr),
+    ]
+
+
+def test_at_the_end_each_second_has_one_line_in_order_of_time(run: RunDirectory):
+    run.append_intervals("warm", {12: {OK_CHATS: Distribution([0.1])}}, 10.7)
+    run.append_intervals("warm", {8: {TIMEOUTS: Distribution([9.0])}}, 10.7)  # a wrong clock
+    last = {
+        13: {TIMEOUTS: Distribution([5000.0])},
+        12: {TIMEOUTS: Distribution([7.0]), OK_CHATS: Distribution([0.3, 0.2])},
+    }
+    run.write_intervals("warm", last, 10.7)
+
+    expected = [
+        (8, TIMEOUTS, Distribution([9.0]).hdr),
+        (12, OK_CHATS, Distribution([0.1, 0.2, 0.3]).hdr),
+        (12, TIMEOUTS, Distribution([7.0]).hdr),
+        (13, TIMEOUTS, Distribution([3600.0]).hdr),
+    ]
+    assert intervals_of(run) == expected
+    text = (run.path / "windows/warm/intervals.hlog").read_text()
+    assert text.count("BaseTime: 8.000") == text.count("BaseTime") == 1
+    assert [p.name for p in (run.path / "windows/warm").iterdir()] == ["intervals.hlog"]
+
+    run.write_intervals("warm", {}, 10.7)
+    assert intervals_of(run) == expected
+    assert [d.largest for _, _, d in run.read_intervals("warm")] == [9.0, 0.3, 7.0, 3600.0]
+
+
+def test_a_window_of_which_no_second_was_kept(run: RunDirectory):
+    assert intervals_of(run) == []
+    run.write_intervals("warm", {}, 10.7)
+    assert intervals_of(run) == []
+
+
+def test_a_damaged_log_of_seconds_is_named(run: RunDirectory):
+    run.append_intervals("warm", {12: {OK_CHATS: Distribution([0.1])}}, 10.7)
+    path = run.path / "windows/warm/intervals.hlog"
+    text = path.read_text()
+    for damaged, problem in (
+        (text.replace("1.000", "one"), "line 5 is not one of a histogram log"),
+        (text.replace("HISTFAAAA", "HISTFBBBB"), "not an HDR histogram: "),
+        (text.replace("/ttft", ""), "does not name scenario, operation, outcome and time"),
+    ):
+        path.write_text(damaged)
+        with pytest.raises(RunError, match=r"windows/warm/intervals\.hlog is damaged") as caught:
+            intervals_of(run)
+        assert problem in str(caught.value)
 
 
 def test_what_was_never_written(run: RunDirectory):

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+import math
+from collections import Counter
+from dataclasses import fields, replace
+from random import Random
+from typing import Any
 
+import msgpack
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from harness.distribution import Distribution
 from harness.load.recorder import Recorder
 from harness.model import Outcome, Sample
 from harness.runs import HistogramKey
@@ -39,7 +47,7 @@ def seen(kept: Recorder) -> dict[tuple[str, str, str], dict[str, object]]:
     }
 
 
-def on_the_wire(packed: object) -> dict[str, object]:
+def on_the_wire(packed: object) -> dict[str, Any]:
     """What arrives at another process: plain values only."""
     return json.loads(json.dumps(packed))
 
@@ -92,7 +100,8 @@ def test_what_two_processes_hand_over_adds_up_to_what_one_would_have_kept() -> N
 def test_packing_leaves_nothing_behind_to_be_sent_twice() -> None:
     worker, master = recorder(SAMPLE, STREAMED), Recorder()
     master.absorb(on_the_wire(worker.pack()))
-    assert worker.pack() == {"rows": [], "histograms": []}
+    assert worker.pack() == {"count": 0, "rows": [], "histograms": []}
+    assert worker.histograms == {}
     assert worker.count == 0
     worker.record(FAILED)
     master.absorb(on_the_wire(worker.pack()))
@@ -108,9 +117,13 @@ def test_a_row_survives_the_way_to_another_process_with_every_field() -> None:
         output_tokens=30,
         llm_calls=2,
         tool_calls=3,
-        detail="",
+        events=30,
+        longest_gap=0.1,
+        traced=False,
+        detail="é",
     )
-    assert None not in asdict(whole).values(), "a field is missing from this example"
+    unlike_default = [f.name for f in fields(Sample) if getattr(whole, f.name) == f.default]
+    assert unlike_default == [], "a field is missing from this example"
     master = Recorder()
     master.absorb(on_the_wire(recorder(whole).pack()))
     assert master.take_rows() == [whole]
@@ -122,6 +135,153 @@ def test_a_request_that_seems_to_end_before_it_was_due_took_no_time() -> None:
     assert kept.histograms[key].largest == 0.0
 
 
-def test_a_duration_that_no_histogram_holds_is_not_dropped_in_silence() -> None:
-    with pytest.raises(ValueError, match="does not fit"):
-        Recorder().record(replace(SAMPLE, end=200_000.0))
+def test_a_duration_that_no_histogram_holds_is_clamped_and_counted() -> None:
+    kept = recorder(SAMPLE, replace(SAMPLE, end=200_000.0), replace(SAMPLE, end=100.125))
+    assert kept.clamped == 3  # too long twice, and once it ended before it began
+    key = HistogramKey("warm_cache", "chat", Outcome.OK, "service_time")
+    assert kept.histograms[key].largest == 3600.0
+    assert kept.histograms[key].count == 3
+    master = Recorder()
+    master.absorb(on_the_wire(kept.pack()))
+    assert (master.clamped, kept.clamped) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "gaps"),
+    [
+        pytest.param({"end": math.nan}, (), id="an end"),
+        pytest.param({"start": math.inf}, (), id="a start without end"),
+        pytest.param({"first_token": math.nan}, (), id="a first token"),
+        pytest.param({"longest_gap": math.inf}, (), id="a longest gap"),
+        pytest.param({}, (0.1, math.nan), id="a gap"),
+    ],
+)
+def test_what_is_not_a_number_is_refused_and_harms_no_other_request(
+    change: dict[str, float], gaps: tuple[float, ...]
+) -> None:
+    kept = recorder(SAMPLE)
+    with pytest.raises(ValueError, match="that is not a number"):
+        kept.record(replace(SAMPLE, **change), gaps)
+    kept.record(FAILED)
+    assert kept.take_rows() == [SAMPLE, FAILED]
+    assert seen(kept) == seen(recorder(SAMPLE, FAILED))
+
+
+def test_of_a_stream_the_times_of_its_tokens_are_kept() -> None:
+    kept = Recorder()
+    kept.record(replace(STREAMED, output_tokens=6), gaps=(0.05, 0.05, 0.3))
+    kept.record(replace(STREAMED, output_tokens=1))
+    kept.record(STREAMED)
+    totals = {key.time: (d.count, d.total_seconds) for key, d in kept.histograms.items()}
+    assert totals == {
+        "response_time": (3, 3.0),
+        "service_time": (3, 2.25),
+        "ttft": (3, 1.5),
+        "tpot": (1, 0.1),  # half a second for five tokens after the first
+        "inter_token": (3, 0.4),
+    }
+
+
+def seconds_of(intervals: dict[int, dict[HistogramKey, Distribution]]) -> dict[int, int]:
+    """How many requests ended in each second."""
+    return {
+        second: sum(d.count for key, d in histograms.items() if key.time == "service_time")
+        for second, histograms in intervals.items()
+    }
+
+
+def test_each_second_is_handed_over_once_and_only_when_it_is_complete() -> None:
+    now = 104.0
+    kept = Recorder(now=lambda: now)
+    for end in (101.0, 101.999, 102.0, 103.5):
+        kept.record(replace(SAMPLE, end=end))
+    assert kept.take_intervals() == {}
+    now = 107.0
+    assert seconds_of(kept.take_intervals()) == {101: 2}
+    assert kept.take_intervals() == {}
+    kept.record(replace(SAMPLE, end=101.5))  # a worker was slow to tell
+    now = 108.0
+    assert seconds_of(kept.take_intervals()) == {101: 1, 102: 1}
+    assert seconds_of(kept.take_intervals(everything=True)) == {103: 1}
+    assert kept.take_intervals(everything=True) == {}
+    assert kept.count == 5
+    assert [d.count for d in kept.histograms.values()] == [5, 5]
+
+
+def test_a_second_handed_over_does_not_change_with_what_comes_later() -> None:
+    kept = recorder(SAMPLE)
+    (taken,) = kept.take_intervals(everything=True).values()
+    before = {key: d.encode() for key, d in taken.items()}
+    kept.record(SAMPLE)
+    kept.take_intervals(everything=True)
+    assert {key: d.encode() for key, d in taken.items()} == before
+
+
+def test_a_clock_that_is_ahead_does_not_pile_up_seconds() -> None:
+    kept = Recorder(now=lambda: 104.0)
+    for end in (103.0, 4000.0):
+        kept.record(replace(SAMPLE, end=end))
+    assert seconds_of(kept.take_intervals()) == {103: 1}
+
+
+def test_a_damaged_report_adds_nothing() -> None:
+    master, worker = Recorder(), recorder(SAMPLE, STREAMED)
+    packed = on_the_wire(worker.pack())
+    packed["histograms"][-1][-1]["count"] = 7
+    with pytest.raises(ValueError, match="says it holds 7"):
+        master.absorb(packed)
+    assert (master.count, master.take_rows(), master.histograms) == (0, [], {})
+
+
+unhurried = settings(max_examples=60, deadline=None)
+SCENARIOS = st.builds(
+    replace,
+    st.sampled_from([SAMPLE, STREAMED, FAILED]),
+    end=st.floats(99.0, 104.0),
+    output_tokens=st.sampled_from([None, 5]),
+)
+# What a load process may do between one request and the next.
+STEPS = st.sampled_from(["record", "fold", "take rows", "take seconds", "tell"])
+SHARES = st.lists(
+    st.tuples(SCENARIOS, st.lists(st.floats(-0.1, 5.0), max_size=3), st.integers(0, 3), STEPS),
+    max_size=40,
+)
+
+
+@unhurried
+@given(SHARES, st.integers(1, 4), st.randoms())
+def test_any_partition_told_in_any_order_gives_the_same_bytes_as_one_process(
+    shares: list[tuple[Sample, list[float], int, str]], processes: int, shuffle: Random
+) -> None:
+    alone, master = Recorder(), Recorder()
+    workers = [Recorder() for _ in range(processes)]
+    reports, rows, seconds = [], [], Counter()
+    for sample, gaps, number, step in shares:
+        alone.record(sample, gaps)
+        worker = workers[number % processes]
+        worker.record(sample, gaps)
+        if step == "fold":
+            worker.fold()
+        elif step == "take rows":
+            rows += worker.take_rows()
+        elif step == "take seconds":
+            seconds.update(seconds_of(worker.take_intervals(everything=True)))
+        elif step == "tell":
+            reports.append(msgpack.dumps(worker.pack()))
+    reports += [msgpack.dumps(worker.pack()) for worker in workers]
+    shuffle.shuffle(reports)
+    for report in reports:
+        master.absorb(msgpack.loads(report))
+
+    assert seen(master) == seen(alone)
+    assert master.clamped == alone.clamped
+    assert Counter(rows + master.take_rows()) == Counter(sample for sample, *_ in shares)
+    seconds.update(seconds_of(master.take_intervals(everything=True)))
+    assert seconds == Counter(math.floor(sample.end) for sample, *_ in shares)
+    assert master.count == alone.count == len(shares)
+
+
+def test_a_report_is_compact() -> None:
+    rows = [replace(SAMPLE, trace_id=f"{i:032x}", end=101 + i / 1000) for i in range(1000)]
+    report = msgpack.dumps(recorder(*rows).pack())
+    assert len(report) < 105 * len(rows)
