@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import json
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+from itertools import chain, islice, pairwise
+from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from harness.load.arrivals import Constant, Poisson, seconds
+from harness.load.arrivals import (
+    Arrivals,
+    Constant,
+    Poisson,
+    Ramp,
+    Spike,
+    Steps,
+    Trace,
+    seconds,
+    warming,
+)
+from harness.load.plan import Schedule
 
 
 @pytest.mark.parametrize(
@@ -85,33 +103,400 @@ def test_all_instants_lie_within_the_length(kind: type[Constant | Poisson]) -> N
     assert list(kind(50, "1s").instants(0.0, seed=1)) == []
 
 
-@pytest.mark.parametrize("kind", [Constant, Poisson])
 @pytest.mark.parametrize(
-    ("rate", "duration", "warmup", "problem"),
+    ("declare", "problem"),
     [
-        pytest.param(0, "1s", "0s", "rate=0: give more than 0 arrivals per second", id="no rate"),
         pytest.param(
-            -2, "1s", "0s", "rate=-2: give more than 0 arrivals per second", id="a negative rate"
+            lambda: Poisson(0, "1s"),
+            "rate=0: give a number above 0 (arrivals per second)",
+            id="no rate",
         ),
         pytest.param(
-            float("nan"), "1s", "0s", "rate=nan: give more than 0 arrivals per second", id="nan"
+            lambda: Constant(-2, "1s"),
+            "rate=-2: give a number above 0 (arrivals per second)",
+            id="a negative rate",
         ),
         pytest.param(
-            1, "fast", "0s", "'fast' is not a duration; write it like 30s, 2m or 1h", id="duration"
+            lambda: Poisson(float("nan"), "1s"),
+            "rate=nan: give a number above 0 (arrivals per second)",
+            id="nan",
         ),
         pytest.param(
-            1, "1s", "0", "'0' is not a duration; write it like 30s, 2m or 1h", id="warm-up"
+            lambda: Constant(float("inf"), "1s"),
+            "rate=inf: give a number above 0 (arrivals per second)",
+            id="infinitely many",
+        ),
+        pytest.param(
+            lambda: Poisson("4", "1s"),
+            "rate='4': give a number above 0 (arrivals per second)",
+            id="a text",
+        ),
+        pytest.param(
+            lambda: Poisson(1, "fast"),
+            "duration='fast' is not a duration; write it like 30s, 2m or 1h",
+            id="duration",
+        ),
+        pytest.param(
+            lambda: Constant(1, 30),
+            "duration=30 is not a duration; write it like 30s, 2m or 1h",
+            id="duration as a number",
+        ),
+        pytest.param(
+            lambda: Constant(1, "1s", "0"),
+            "warmup='0' is not a duration; write it like 30s, 2m or 1h",
+            id="warm-up",
+        ),
+        pytest.param(
+            lambda: Ramp(-1, 2, "1s"),
+            "start=-1: give 0 or more (arrivals per second)",
+            id="a ramp from below",
+        ),
+        pytest.param(
+            lambda: Ramp(1, float("nan"), "1s"),
+            "end=nan: give 0 or more (arrivals per second)",
+            id="a ramp to nowhere",
+        ),
+        pytest.param(
+            lambda: Ramp(0, 0, "1s"),
+            "start=0 and end=0: give at least one rate above 0",
+            id="a flat ramp",
+        ),
+        pytest.param(
+            lambda: Ramp(0, 1, "0s"), "duration='0s': give more than 0 seconds", id="a sheer ramp"
+        ),
+        pytest.param(
+            lambda: Steps([], "1s"), "rates=[]: give at least one rate above 0", id="no steps"
+        ),
+        pytest.param(
+            lambda: Steps([1, -1], "1s"),
+            "rates[1]=-1: give 0 or more (arrivals per second)",
+            id="a step below",
+        ),
+        pytest.param(
+            lambda: Steps([1], "0m"),
+            "each='0m': give more than 0 seconds",
+            id="steps of no length",
+        ),
+        pytest.param(
+            lambda: Spike(5, 5, "1s", "1s", "1s"), "peak=5: give more than base=5", id="no spike"
+        ),
+        pytest.param(
+            lambda: Spike(1, 5, "1s", "0s", "1s"),
+            "for_='0s': give more than 0 seconds",
+            id="a spike of no length",
+        ),
+        pytest.param(
+            lambda: Spike(1, 5, "1s", "1s", "late"),
+            "after='late' is not a duration; write it like 30s, 2m or 1h",
+            id="after the spike",
+        ),
+        pytest.param(
+            lambda: Trace(Path("there-is-none"), scale=0),
+            "scale=0: give a number above 0 (how many times as fast)",
+            id="a trace that stands still",
         ),
     ],
 )
 def test_arrivals_that_never_come_are_refused_when_they_are_declared(
-    kind: type[Constant | Poisson], rate: float, duration: str, warmup: str, problem: str
+    declare: Callable[[], Any], problem: str
 ) -> None:
     with pytest.raises(ValueError) as refused:
-        kind(rate, duration, warmup)
+        declare()
     assert str(refused.value) == problem
 
 
-def test_arrivals_say_what_they_are() -> None:
+def test_arrivals_say_what_they_are(tmp_path: Path) -> None:
+    recorded = tmp_path / "noon.txt"
+    recorded.write_text("0\n1\n2\n")
     assert str(Constant(2.5, "30s")) == "constant, 2.5 per second for 30s"
     assert str(Poisson(4, "60s", "10s")) == "Poisson, 4 per second for 60s"
+    assert str(Ramp(0, 4, "1m")) == "ramp from 0 to 4 per second in 1m, Poisson"
+    assert str(Steps([1, 2.5], "10s", poisson=False)) == (
+        "steps of 1, 2.5 per second, 10s each, evenly spaced"
+    )
+    assert str(Spike(2, 12, "15s", "10s", "20s")) == (
+        "spike from 2 to 12 per second for 10s, 15s before and 20s after, Poisson"
+    )
+    assert str(Trace(recorded)) == "trace noon.txt, 3 arrivals in 3s"
+    assert str(Trace(recorded, 2)) == (
+        "trace noon.txt, 3 arrivals in 1.5s, 2 times as fast as recorded"
+    )
+
+
+def test_what_is_declared_cannot_be_changed_afterwards() -> None:
+    rates = [1.0, 2.0]
+    steps = Steps(rates, "10s")
+    rates.append(9.0)
+    assert steps.duration == "20s"
+    with pytest.raises(FrozenInstanceError):
+        steps.each = "1s"  # type: ignore[misc]
+
+
+# -- rates that change ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        # The integral of 2t is t squared: arrival k comes at the root of k.
+        pytest.param(
+            Ramp(0, 8, "4s", poisson=False), [k**0.5 for k in range(16)], id="a ramp that rises"
+        ),
+        # The mirror image: from the end, without the arrival at the end itself.
+        pytest.param(
+            Ramp(8, 0, "4s", poisson=False),
+            [4 - (16 - k) ** 0.5 for k in range(16)],
+            id="a ramp that falls",
+        ),
+        pytest.param(
+            Steps([2, 0, 4], "1s", poisson=False), [0, 0.5, 2, 2.25, 2.5, 2.75], id="steps"
+        ),
+        pytest.param(
+            Spike(1, 4, "2s", "1s", "2s", poisson=False),
+            [0, 1, 2, 2.25, 2.5, 2.75, 3, 4],
+            id="a spike",
+        ),
+        pytest.param(
+            Spike(0, 4, "0s", "1s", "0s", poisson=False), [0, 0.25, 0.5, 0.75], id="only a peak"
+        ),
+    ],
+)
+def test_evenly_spaced_arrivals_come_where_the_integrated_rate_reaches_whole_numbers(
+    arrivals: Arrivals, expected: list[float]
+) -> None:
+    length = seconds(arrivals.duration)
+    assert list(arrivals.instants(length, seed=1)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_ramp_of_one_rate_is_the_poisson_process_of_that_rate() -> None:
+    plain = list(Poisson(5, "60s").instants(60.0, seed=7))
+    assert list(Ramp(5, 5, "60s").instants(60.0, seed=7)) == pytest.approx(plain, abs=1e-9)
+
+
+def test_the_same_shape_is_kept_when_it_is_sent_for_longer_or_shorter() -> None:
+    spike = Spike(1, 4, "2s", "1s", "2s", poisson=False)
+    assert list(spike.instants(2.5, seed=1)) == [0, 1.0, 1.25, 1.5]
+    longer = list(spike.instants(10.0, seed=1))
+    assert sum(4 <= at < 6 for at in longer) == 8
+    assert sum(at < 4 for at in longer) == sum(at >= 6 for at in longer) == 4
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "parts"),
+    [
+        pytest.param(
+            Ramp(0, 40, "100s"),
+            [(0, 25, 125), (25, 50, 375), (50, 75, 625), (75, 100, 875)],
+            id="ramp",
+        ),
+        pytest.param(Steps([5, 0, 20], "50s"), [(0, 50, 250), (50, 100, 0), (100, 150, 1000)], id="steps"),
+        pytest.param(Spike(2, 30, "50s", "20s", "50s"), [(0, 50, 100), (50, 70, 600), (70, 120, 100)], id="spike"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_as_many_come_in_each_part_as_its_rate_integrates_to(
+    arrivals: Arrivals, parts: list[tuple[float, float, float]], seed: int
+) -> None:
+    offsets = list(arrivals.instants(seconds(arrivals.duration), seed))
+    for begin, end, expected in parts:
+        # A Poisson count has the standard deviation of its root; five of them each way.
+        found = sum(begin <= offset < end for offset in offsets)
+        assert abs(found - expected) <= 5 * expected**0.5
+
+
+def test_the_mean_rate_is_the_integral_of_the_rate_over_the_time(tmp_path: Path) -> None:
+    recorded = tmp_path / "trace.txt"
+    recorded.write_text("10\n11\n14\n")
+    assert Constant(3, "7s").mean_rate == Poisson(3, "7s").mean_rate == 3
+    assert Ramp(1, 4, "7s").mean_rate == 2.5
+    assert Steps([1, 2, 6], "7s").mean_rate == 3
+    assert Spike(1, 5, "3s", "1s", "4s").mean_rate == 1.5
+    assert Trace(recorded, scale=2).mean_rate == 1
+
+
+def test_a_spike_is_not_spent_in_the_warm_up() -> None:
+    spike = Spike(1, 21, "9s", "1s", "10s", warmup="100s")
+    offsets = list(warming(spike, seed=3))
+    assert 200 - 5 * 200**0.5 < len(offsets) < 200 + 5 * 200**0.5
+    # No tenth of it holds more than a mean rate of 2 per second can explain.
+    assert max(sum(t <= at < t + 10 for at in offsets) for t in range(0, 100, 10)) < 45
+    assert list(warming(Spike(1, 21, "9s", "1s", "10s"), seed=3)) == []
+
+
+# How long an example takes depends on who else is at work on the machine.
+unhurried = settings(max_examples=60, deadline=None)
+rates = st.floats(0, 50, allow_subnormal=False)
+lengths = st.integers(1, 30).map(lambda s: f"{s}s")
+changing = st.one_of(
+    st.builds(Ramp, st.floats(0.1, 50), rates, lengths, poisson=st.booleans()),
+    st.builds(
+        Steps,
+        st.lists(rates, max_size=4).map(lambda r: [*r, 1.0]),
+        lengths,
+        poisson=st.booleans(),
+    ),
+    st.builds(
+        Spike,
+        st.floats(0, 9),
+        st.floats(10, 50),
+        st.sampled_from(("0s", "3s")),
+        lengths,
+        st.sampled_from(("0s", "4s")),
+        poisson=st.booleans(),
+    ),
+    st.builds(Poisson, st.floats(0.1, 50), lengths),
+    st.builds(Constant, st.floats(0.1, 50), lengths),
+)
+seeds = st.integers(0, 2**32)
+
+
+@unhurried
+@given(changing, st.floats(0.5, 60), seeds)
+def test_any_schedule_ascends_stays_below_its_length_and_is_the_same_again(
+    arrivals: Arrivals, length: float, seed: int
+) -> None:
+    offsets = list(arrivals.instants(length, seed))
+    assert offsets == sorted(offsets)
+    assert all(0 <= offset < length for offset in offsets)
+    assert offsets == list(arrivals.instants(length, seed))
+    assert seconds(arrivals.duration) > 0
+
+
+@unhurried
+@given(changing, seeds)
+def test_any_schedule_has_the_mean_count_of_its_rate(arrivals: Arrivals, seed: int) -> None:
+    length = seconds(arrivals.duration)
+    expected = arrivals.mean_rate * length
+    found = len(list(arrivals.instants(length, seed)))
+    # Seven standard deviations: hypothesis looks for the worst seed.
+    assert abs(found - expected) <= 7 * expected**0.5 + 1
+    if not getattr(arrivals, "poisson", not isinstance(arrivals, Constant)):
+        assert abs(found - expected) <= 1
+
+
+# -- slots --------------------------------------------------------------------------------
+
+
+@unhurried
+@given(changing, changing, st.integers(1, 9))
+def test_the_slots_of_all_processes_are_exactly_the_whole_schedule(
+    one: Arrivals, other: Arrivals, count: int
+) -> None:
+    def schedule() -> Schedule:
+        """As every load process computes it for itself."""
+        return Schedule("measure", {"One": one, "Other": other}, {"One": 5.0, "Other": 3.0})
+
+    parts = [list(islice(schedule(), index, None, count)) for index in range(count)]
+    assert sorted(chain(*parts)) == list(schedule())
+    # No slot has more to do than another, but for one arrival.
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+# -- recorded arrivals ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "more"),
+    [
+        pytest.param("a.txt", "100\n100.5\n\n102\n", {}, id="seconds, one a line"),
+        pytest.param("a.log", "102\n100\n100.5", {}, id="not in order, no last line break"),
+        pytest.param(
+            "a.txt",
+            "2026-09-21T10:00:00Z\n2026-09-21T12:00:00.5+02:00\n2026-09-21T10:00:02\n",
+            {},
+            id="ISO 8601, zones or none",
+        ),
+        pytest.param("a.csv", "user,time\nx,5\ny,5.5\nz,7\n", {}, id="CSV"),
+        pytest.param("a.CSV", "\ufeffat;no,at\nx,5\n,5.5\nz,7\n", {"column": "at"}, id="CSV, another column"),
+        pytest.param(
+            "a.jsonl",
+            "".join(json.dumps({"intended_start": 1.79e9 + t}) + "\n" for t in (0, 0.5, 2)),
+            {"column": "intended_start"},
+            id="JSON lines, as a run directory has them",
+        ),
+    ],
+)  # fmt: skip
+def test_a_trace_is_played_from_its_first_arrival_on(
+    tmp_path: Path, name: str, text: str, more: dict[str, str]
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    trace = Trace(tmp_path / name, **more)
+    # One mean distance after the last arrival.
+    assert trace.duration == "3s"
+    assert list(trace.instants(3.0, seed=1)) == pytest.approx([0, 0.5, 2], abs=1e-6)
+
+
+@pytest.fixture
+def trace_file(tmp_path: Path) -> Path:
+    path = tmp_path / "trace.txt"
+    path.write_text("0\n1\n3\n")
+    return path
+
+
+def test_a_trace_is_scaled_in_time_and_so_in_rate(trace_file: Path) -> None:
+    fast, slow = Trace(trace_file, scale=4), Trace(trace_file, scale=0.5)
+    assert (fast.duration, slow.duration) == ("1.125s", "9s")
+    assert list(fast.instants(1.125, seed=1)) == [0, 0.25, 0.75]
+    assert list(slow.instants(9.0, seed=1)) == [0, 2, 6]
+
+
+def test_a_trace_sent_for_shorter_is_its_beginning_and_for_longer_begins_again(
+    trace_file: Path,
+) -> None:
+    trace = Trace(trace_file)
+    assert trace.duration == "4.5s"
+    assert list(trace.instants(3.0, seed=1)) == [0, 1]
+    assert list(trace.instants(11.0, seed=1)) == [0, 1, 3, 4.5, 5.5, 7.5, 9, 10]
+
+
+@unhurried
+@given(st.lists(st.integers(0, 10_000_000), min_size=1, max_size=30), st.floats(0.25, 8.0))
+def test_playing_a_trace_once_plays_each_arrival_once(
+    tmp_path_factory: pytest.TempPathFactory, microseconds: list[int], scale: float
+) -> None:
+    path = tmp_path_factory.mktemp("trace") / "trace.txt"
+    path.write_text("".join(f"{m / 1e6}\n" for m in microseconds))
+    trace = Trace(path, scale)
+    offsets = list(trace.instants(seconds(trace.duration), seed=1))
+    expected = [(m - min(microseconds)) / 1e6 / scale for m in sorted(microseconds)]
+    assert offsets == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        pytest.param(
+            "a.txt",
+            "1\nnoon\n",
+            "{path}:2: 'noon' is not an instant; write seconds, such as 12.5, or ISO 8601, such as 2026-09-21T10:00:00Z",
+            id="a word",
+        ),
+        pytest.param("a.txt", "1\n\nnan\n", "{path}:3: 'nan' is not an instant", id="not a number"),
+        pytest.param("a.txt", "\n\n", "{path}: no arrivals in it", id="nothing"),
+        pytest.param("a.csv", "user,when\nx,1\n", "{path}:1: no column is named 'time'", id="no such column"),
+        pytest.param("a.csv", "user,time\nx,1\ny\n", "{path}:3: None is not an instant", id="a short row"),
+        pytest.param("a.csv", 'time\n"1\n', "{path}:2: not CSV: ", id="an open quote"),
+        pytest.param("a.jsonl", '{"time": 1}\n{"at": 2}\n', "{path}:2: give a JSON object with the field 'time'", id="no such field"),
+        pytest.param("a.jsonl", '{"time": 1}\n[3]\n', "{path}:2: give a JSON object with the field 'time'", id="a list"),
+        pytest.param("a.jsonl", '{"time": true}\n', "{path}:1: True is not an instant", id="a truth value"),
+        pytest.param("a.jsonl", '{"time": 1}\n{"time":', "{path}:2: give a JSON object with the field 'time'", id="broken off"),
+    ],
+)  # fmt: skip
+def test_a_trace_that_cannot_be_read_is_refused_with_its_line(
+    tmp_path: Path, name: str, text: str, problem: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ValueError) as refused:
+        Trace(path)
+    assert str(refused.value).startswith(problem.format(path=path))
+
+
+def test_a_trace_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as refused:
+        Trace(tmp_path / "none.txt")
+    assert str(refused.value) == f"{tmp_path}/none.txt: cannot be read: No such file or directory"
+    (tmp_path / "latin.txt").write_bytes(b"\xff\n")
+    with pytest.raises(ValueError) as refused:
+        Trace(tmp_path / "latin.txt")
+    assert str(refused.value) == f"{tmp_path}/latin.txt: not text in UTF-8"

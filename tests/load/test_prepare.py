@@ -10,14 +10,21 @@ from typing import Any
 
 import pytest
 
+from harness.load.apis.openai_chat import OpenAIChat
 from harness.load.prepare import PreparationError, Target, clear_cache, prime
 from harness.load.questions import Deck
+from harness.model import HarnessError
 
 RUN = "20260921-100000-cafe"
 
 
-def whole(status: str) -> bytes:
-    return f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+def whole(status: str, body: str = "{}") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    return (head + body).encode()
+
+
+def said(text: str) -> bytes:
+    return whole("200 OK", json.dumps({"response": text}))
 
 
 @pytest.fixture
@@ -75,7 +82,7 @@ def test_priming_asks_every_question_once_and_not_in_the_scenarios_name(
     server: Any, deck: Deck
 ) -> None:
     for question in deck:
-        server.answer(question.text, whole("200 OK"))
+        server.answer(question.text, said("yes"))
     server.asked.clear()
     prime(deck)(Target(server.url, RUN))
     assert sorted(a.body["message"] for a in server.asked) == sorted(q.text for q in deck)
@@ -86,11 +93,64 @@ def test_priming_asks_every_question_once_and_not_in_the_scenarios_name(
     )
 
 
+def test_priming_keeps_the_answer_to_every_question(server: Any, deck: Deck) -> None:
+    for question in deck:
+        server.answer(question.text, said(f"the answer to {question.text}"))
+    target = Target(server.url, RUN, answers={"of another deck": "stays"})
+    prime(deck)(target)
+    assert target.answers == {
+        "of another deck": "stays",
+        **{q.text: f"the answer to {q.text}" for q in deck},
+    }
+
+
+def test_priming_speaks_the_api_of_the_scenario(
+    server: Any, deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TARGET_TOKEN", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody")
+    body = json.dumps({"choices": [{"message": {"content": "four"}, "finish_reason": "stop"}]})
+    server.answer("POST /v1/chat/completions", whole("200 OK", body))
+    server.asked.clear()
+    target = Target(server.url, RUN, OpenAIChat("gpt-4o-mini"))
+    prime(deck)(target)
+    assert {a.path for a in server.asked} == {"/v1/chat/completions"}
+    asked = sorted(a.body["messages"][-1]["content"] for a in server.asked)
+    assert asked == sorted(q.text for q in deck)
+    assert {a.headers["authorization"] for a in server.asked} == {"Bearer sk-of-nobody"}
+    assert target.answers == {q.text: "four" for q in deck}
+
+
+def test_headers_that_cannot_be_made_are_said_before_anything_is_asked(
+    server: Any, deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TARGET_HEADERS", "no header")
+    server.asked.clear()
+    with pytest.raises(HarnessError) as refused:
+        prime(deck)(Target(server.url, RUN))
+    assert str(refused.value) == "TARGET_HEADERS, line 1: not a header; write it as Name: value"
+    assert server.asked == []
+
+
+def test_an_answer_that_is_none_is_not_kept(server: Any, deck: Deck) -> None:
+    for question in deck:
+        server.answer(question.text, said("yes"))
+    server.answer("q3", whole("200 OK", '{"reply": 1}'))
+    target = Target(server.url, RUN)
+    with pytest.raises(PreparationError) as refused:
+        prime(deck)(target)
+    assert str(refused.value) == (
+        "priming the cache: the answer of /api/chat cannot be read: the answer has no text in "
+        "its field 'response'"
+    )
+    assert "q3" not in target.answers
+
+
 def test_a_question_that_cannot_be_primed_is_one_sentence_and_no_traceback(
     server: Any, deck: Deck, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for question in deck:
-        server.answer(question.text, whole("200 OK"))
+        server.answer(question.text, said("yes"))
     server.answer("q7", whole("502 Bad Gateway"))
     with pytest.raises(PreparationError) as refused:
         prime(deck)(Target(server.url, RUN))

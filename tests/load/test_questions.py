@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.load.questions import Deck, Question
+from harness.load.questions import Deck, DeckError, Question
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +62,13 @@ def test_the_shares_of_all_processes_are_the_whole_deck_and_no_question_twice(
     assert sorted(dealt) == [f"q{i}" for i in range(7)]
 
 
+def test_who_takes_over_a_share_goes_on_where_the_other_left_it(deck_file: Path) -> None:
+    deck = Deck(deck_file)
+    deck.split(1, 2)
+    deck.skip()
+    assert texts(deck, 2) == ["q3", "q5"]
+
+
 def test_a_new_load_deals_from_the_beginning_again(deck_file: Path) -> None:
     deck = Deck(deck_file)
     texts(deck, 7)
@@ -88,23 +95,54 @@ def test_a_deck_that_is_used_up_stops_the_user(deck_file: Path) -> None:
     assert said.stdout == "all 1 questions were asked once\n"
 
 
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        pytest.param("what?", "Expecting value", id="not JSON"),
-        pytest.param('{"answer": "a"}', "'text'", id="no text"),
-        pytest.param('["text"]', "list indices", id="not an object"),
-    ],
-)
-def test_a_line_that_is_no_question_is_named(tmp_path: Path, line: str, problem: str) -> None:
+def test_a_deck_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "deck.CSV"
+    path.write_text('\ufeffid,text,answer\r\n1,"One, or two?",one\r\n\r\n2,Any?,\r\n', "utf-8")
+    assert list(Deck(path)) == [Question("One, or two?", "one"), Question("Any?", None)]
+
+
+def test_answers_are_optional_and_empty_lines_are_none(tmp_path: Path) -> None:
     path = tmp_path / "deck.jsonl"
-    path.write_text('{"text": "good"}\n' + line + "\n")
-    with pytest.raises(ValueError) as refused:
+    path.write_text('{"text": "a", "answer": null, "id": 1}\n\n{"text": "b"}\n\n')
+    assert list(Deck(path)) == [Question("a"), Question("b")]
+    (tmp_path / "deck.csv").write_text("text\na\nb\n")
+    assert list(Deck(tmp_path / "deck.csv")) == [Question("a"), Question("b")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        pytest.param("d.jsonl", '{"text": "a"}\nwhat?\n', ":2: not JSON: Expecting value: line 1 column 1 (char 0); each line is a JSON object with 'text', and 'answer' where one is known", id="not JSON"),
+        pytest.param("d.jsonl", '{"text": "a"}\n\n{"answer": "a"}\n', ":3: 'text' is missing; each line ", id="no text"),
+        pytest.param("d.jsonl", '{"text": " "}\n', ":1: 'text' is ' '; each line ", id="a blank text"),
+        pytest.param("d.jsonl", '{"text": "a", "answer": 4}\n', ":1: 'answer' is 4, not text; each line ", id="a number for an answer"),
+        pytest.param("d.jsonl", '["text"]\n', ":1: not a JSON object; each line ", id="not an object"),
+        pytest.param("d.csv", "question,answer\na,b\n", ":1: no column is named 'text'; the first row names the columns: 'text', and 'answer' where one is known", id="no column"),
+        pytest.param("d.csv", "", ":1: no column is named 'text'; ", id="an empty file"),
+        pytest.param("d.csv", "text,answer\na,b\n,c\n", ":3: 'text' is ''; the first row ", id="a row without text"),
+        pytest.param("d.csv", "text,answer\na,b,c\n", ":2: more fields than columns; put text that holds a comma in double quotes", id="a comma too many"),
+        pytest.param("d.csv", 'text,answer\n"a,b\n', ":2: not CSV: unexpected end of data", id="an open quote"),
+        pytest.param("d.yaml", "text: a\n", ": a deck is a .jsonl or a .csv file", id="another kind of file"),
+    ],
+)  # fmt: skip
+def test_what_is_no_question_is_named_by_file_and_line(
+    tmp_path: Path, name: str, text: str, problem: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(DeckError) as refused:
         Deck(path)
-    assert str(refused.value).startswith(
-        f"{path}:2: not a question: give a JSON object with 'text'"
-    )
-    assert problem in str(refused.value)
+    assert str(refused.value).startswith(f"{path}{problem}")
+
+
+def test_a_deck_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DeckError) as refused:
+        Deck(tmp_path / "none.csv")
+    assert str(refused.value) == f"{tmp_path}/none.csv: cannot be read: No such file or directory"
+    (tmp_path / "latin.csv").write_bytes(b"text\n\xff\n")
+    with pytest.raises(DeckError) as refused:
+        Deck(tmp_path / "latin.csv")
+    assert str(refused.value) == f"{tmp_path}/latin.csv: not text in UTF-8"
 
 
 def test_a_deck_of_nothing_is_refused(deck_file: Path) -> None:
