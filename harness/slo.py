@@ -21,7 +21,7 @@ ALL = "all"
 # What each witness can be asked for by name, per kind of indicator. The
 # metrics witness is asked by metric and labels instead.
 _KNOWN: Mapping[tuple[str, Kind], tuple[str, ...]] = {
-    ("client", Kind.LATENCY): ("response_time", "service_time", "ttft"),
+    ("client", Kind.LATENCY): ("response_time", "service_time", "ttft", "tpot", "inter_token"),
     ("client", Kind.RATIO): ("ok",),
     ("client", Kind.COUNT): ("failures",),
     ("langfuse", Kind.LATENCY): ("trace_latency",),

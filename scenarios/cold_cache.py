@@ -10,7 +10,7 @@ class ColdCache(AgentUser):
 
     arrivals = Poisson(rate=3, duration="26s", warmup="2s")
     prepare = (clear_cache,)
-    questions = Deck(Path(__file__).with_name("questions.jsonl"), first=20)
+    questions = Deck(Path(__file__).with_name("questions.jsonl"), first=20, count=380)
 
     @task
     def ask(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.distribution import Distribution
-from harness.model import Outcome, Part, Run, Sample, Window
+from harness.model import GeneratorSecond, Outcome, Part, Run, Sample, Window
 from harness.runs import Collection, HistogramKey, RunDirectory, Snapshot, WindowRecord
 
 START = 1_790_000_000.0
@@ -30,6 +30,8 @@ class Truth:
     metrics_problem: str = ""
     langfuse_problem: str = ""
     extra: dict[str, float] = field(default_factory=dict)
+    generator: Sequence[GeneratorSecond] = ()
+    told: dict[str, Any] = field(default_factory=dict)
 
 
 def known_samples(scenario: str = "warm_cache", count: int = 200) -> list[Sample]:
@@ -52,9 +54,28 @@ def known_samples(scenario: str = "warm_cache", count: int = 200) -> list[Sample
     ]
 
 
+def known_second(at: float = 1.0, **changes: Any) -> GeneratorSecond:
+    """One quiet second of a load process, which ended so long after the window began."""
+    second = GeneratorSecond(
+        process=0,
+        at=START + at,
+        begun=5,
+        in_flight=2,
+        lateness=0.001,
+        loop_lag=0.004,
+        cpu_share=0.05,
+        machine_cpu_share=0.4,
+        sockets=4,
+        gc_seconds=0.001,
+        memory_bytes=90 * 2**20,
+    )
+    return replace(second, **changes)
+
+
 def known_truth(**changes: Any) -> Truth:
     samples = changes.get("samples") or known_samples()
-    truth = Truth(samples=samples, server_seconds=[s.service_time - 0.004 for s in samples])
+    sent = [s for s in samples if s.outcome is not Outcome.SHED]
+    truth = Truth(samples=samples, server_seconds=[s.service_time - 0.004 for s in sent])
     return replace(truth, **changes)
 
 
@@ -62,6 +83,7 @@ def exposition(truth: Truth, *, after: bool) -> str:
     """Write the server's metrics as they stood before or after the window."""
     seen = truth.server_seconds if after else ()
     n = len(seen)
+    chats = sum(s.traced for s in truth.samples) if after else 0
     labels = 'method="POST",endpoint="/api/chat"'
     name = "http_request_duration_seconds"
     lines = [f"# TYPE {name} histogram"]
@@ -75,11 +97,11 @@ def exposition(truth: Truth, *, after: bool) -> str:
     ]
     counters = {
         'http_requests_total{method="POST",endpoint="/api/chat",status="200"}': n,
-        'llm_calls_total{status="success"}': 2 * n,
+        'llm_calls_total{status="success"}': 2 * chats,
         'llm_calls_total{status="error"}': 0,
-        'llm_tokens_total{type="input"}': 1000 * n,
-        'llm_tokens_total{type="output"}': 50 * n,
-        'tool_executions_total{tool_name="grep",status="success"}': 2 * n,
+        'llm_tokens_total{type="input"}': 1000 * chats,
+        'llm_tokens_total{type="output"}': 50 * chats,
+        'tool_executions_total{tool_name="grep",status="success"}': 2 * chats,
         'tool_executions_total{tool_name="grep",status="timeout"}': 0,
         "parallel_tool_executions_total{}": 2 * n,
         'agent_completions_total{status="success"}': n,
@@ -113,7 +135,10 @@ def observations(truth: Truth) -> list[dict[str, Any]]:
     """Write the rows that Langfuse would give: a root, two generations and two tools a chat."""
     tags = ["run:known", *(f"scenario:{name}" for name in truth.window.scenarios)]
     rows: list[dict[str, Any]] = []
-    for sample, seconds in zip(truth.samples, truth.server_seconds, strict=True):
+    sent = [s for s in truth.samples if s.outcome is not Outcome.SHED]
+    for sample, seconds in zip(sent, truth.server_seconds, strict=True):
+        if not sample.traced:
+            continue
         shared = {"traceId": sample.trace_id, "tags": tags, "level": "DEFAULT"}
         usage = {"input": 500, "output": 25, "total": 525}
         rows.append(
@@ -159,21 +184,24 @@ def write_run(reports: Path, *truths: Truth, run: Run | None = None) -> RunDirec
         directory.append_samples(name, truth.samples)
         histograms: dict[HistogramKey, Distribution] = {}
         for s in truth.samples:
-            for time in ("response_time", "service_time"):
-                key = HistogramKey(s.scenario, s.operation, s.outcome, time)
-                histograms.setdefault(key, Distribution()).record(getattr(s, time))
+            for time in ("response_time", "service_time", "ttft", "tpot"):
+                if (seconds := getattr(s, time)) is not None:
+                    key = HistogramKey(s.scenario, s.operation, s.outcome, time)
+                    histograms.setdefault(key, Distribution()).record(seconds)
         directory.write_histograms(name, histograms)
-        directory.write_window(
-            WindowRecord(
-                truth.window,
-                arrivals="Poisson, 5 per second",
-                open_loop=True,
-                planned=len(truth.samples),
-                begun=len(truth.samples),
-                requests=len(truth.samples),
-                null_probes=(0.002, 0.003, 0.004),
-            )
+        shed = sum(s.outcome is Outcome.SHED for s in truth.samples)
+        record = WindowRecord(
+            truth.window,
+            arrivals="Poisson, 5 per second",
+            open_loop=True,
+            planned=len(truth.samples),
+            begun=len(truth.samples) - shed,
+            requests=len(truth.samples) - shed,
+            null_probes=(0.002, 0.003, 0.004),
+            shed=shed,
         )
+        directory.write_window(replace(record, **truth.told))
+        directory.append_generator(name, truth.generator)
         for which in ("before", "after"):
             text = None if truth.metrics_problem else exposition(truth, after=which == "after")
             snapshot = Snapshot(truth.window.start, 0.02, text, truth.metrics_problem)
@@ -197,6 +225,12 @@ def known_run(tmp_path: Path) -> Callable[..., RunDirectory]:
         return write_run(tmp_path / "reports", *(truths or (known_truth(),)), run=run)
 
     return make
+
+
+@pytest.fixture
+def second() -> Callable[..., GeneratorSecond]:
+    """Make a quiet second of a load process, but for the changes given."""
+    return known_second
 
 
 @pytest.fixture

@@ -6,8 +6,15 @@ missing() {
   { command -v promtool && command -v prometheus; } >/dev/null 2>&1 || echo prometheus
   { command -v amtool && { command -v prometheus-alertmanager || command -v alertmanager; }; } \
     >/dev/null 2>&1 || echo prometheus-alertmanager
+  command -v openssl >/dev/null 2>&1 || echo openssl
+  command -v ip >/dev/null 2>&1 || echo iproute2
+}
+# What a package cannot give: making network namespaces takes root.
+rights() {
+  [ "$(id -u)" = 0 ] || echo "not root here: the tests of master and workers apart will be left out"
 }
 
+rights
 wanted=$(missing)
 [ -z "$wanted" ] && exit 0
 
@@ -29,6 +36,8 @@ for package in $wanted; do
   case $package in
     chromium) tests="tests that look at pages in a browser" ;;
     prometheus) tests="tests that check metrics and rules with promtool" ;;
+    openssl) tests="tests of failures under load that need a certificate" ;;
+    iproute2) tests="tests of master and workers apart, in network namespaces" ;;
     *) tests="tests that send alerts through Alertmanager" ;;
   esac
   if [ -n "$CI" ]; then

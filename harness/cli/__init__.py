@@ -8,7 +8,6 @@ Exit codes: 0 all gates met, 1 a gate missed, 2 usage or configuration error,
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import textwrap
@@ -17,11 +16,13 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from harness.load.options import amount, count, duration
 from harness.model import HarnessError
 from harness.provenance import shown_command
+from harness.proxies import reach_this_machine_directly
 
 USAGE_ERROR = 2
-_MODULES = {"scrape": "witnesses", "collect": "witnesses"}
+_MODULES = {"run": "run", "collect": "witnesses"}
 
 _EXAMPLES = """
 examples:
@@ -47,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup keeps its meaning
             signal.signal(ending, _like_ctrl_c)
-    _reach_this_machine_directly()
+    reach_this_machine_directly()
     words = ["harness", *(sys.argv[1:] if arguments is None else arguments)]
     options.command_line = shown_command(words)
-    # Imported only now, so that --help and the commands beside a load start at once.
+    # Imported only now, so that --help and the command beside a load start at once.
     module = import_module(f"harness.cli.{_MODULES.get(options.command, 'commands')}")
     try:
         return int(getattr(module, options.command)(options))
@@ -71,12 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return USAGE_ERROR
-
-
-def _reach_this_machine_directly() -> None:
-    """Keep a proxy of the user's out of what is measured; all parts inherit this."""
-    for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
 
 
 def _like_ctrl_c(*_: object) -> None:
@@ -111,6 +106,17 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="send load to a target and gather evidence")
     run.add_argument("--host", required=True, help="address of the target, as http://host:port")
     _running(run)
+    run.add_argument(
+        "--expect-workers",
+        type=count,
+        metavar="N",
+        help="let N load processes on other machines send it: locust -f scenarios --worker "
+        "--master-host THIS_MACHINE",
+    )
+    run.add_argument(
+        "--master-bind-host", default="*", metavar="ADDRESS", help="where they reach this machine"
+    )
+    run.add_argument("--master-bind-port", type=count, default=5557, metavar="PORT")
 
     judge = commands.add_parser("judge", help="judge a run's evidence; needs no server")
     judge.add_argument("run", type=Path, help="a run directory, such as reports/latest")
@@ -124,12 +130,6 @@ def _parser() -> argparse.ArgumentParser:
     stack.add_argument("--port", type=int, default=0, help="port of the target (default: free)")
     stack.add_argument("--prices", type=Path, default=Path("prices.yaml"))
 
-    scrape = commands.add_parser("scrape", help="keep one scrape in a run (used by the load)")
-    scrape.add_argument("run", type=Path)
-    scrape.add_argument("window")
-    scrape.add_argument("which", choices=("before", "after"))
-    scrape.add_argument("--target", required=True)
-
     collect = commands.add_parser("collect", help="read a run's traces from Langfuse")
     collect.add_argument("run", type=Path)
     return parser
@@ -137,12 +137,33 @@ def _parser() -> argparse.ArgumentParser:
 
 def _running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "scenario", nargs="*", help="scenarios to run, one after the other (default: all)"
+        "scenario",
+        nargs="*",
+        help="scenarios to run, one after the other (default: those that slo.yaml promises about)",
     )
     parser.add_argument("--slo", type=Path, default=Path("slo.yaml"), help="what is promised")
     parser.add_argument("--prices", type=Path, default=Path("prices.yaml"), help="price book")
     parser.add_argument("--scenarios", type=Path, default=Path("scenarios"), help="their folder")
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of all runs")
     parser.add_argument(
-        "--duration", default="", help="send for this long per scenario, instead of its own"
+        "--duration",
+        type=duration,
+        default="",
+        help="send for this long per scenario, instead of its own, as 30s",
+    )
+    parser.add_argument(
+        "--processes", type=count, default=1, metavar="N", help="send from N load processes here"
+    )
+    parser.add_argument(
+        "--max-requests",
+        type=count,
+        metavar="N",
+        help="send at most N requests in the whole run, warm-ups included",
+    )
+    parser.add_argument(
+        "--budget-usd",
+        type=amount,
+        metavar="USD",
+        help="stop sending before the tokens of all answers, warm-ups included, cost more than "
+        "this by prices.yaml",
     )

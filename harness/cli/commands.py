@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ from rich.console import Console
 
 from harness import provenance
 from harness.cli.judging import judge_run
-from harness.cli.running import UsageError, chosen, run_scenarios, scenario_names
+from harness.cli.run import INTERRUPTED, asked, send, shown
+from harness.cli.running import scenario_names
 from harness.cli.terminal import print_verdicts
 from harness.evidence.benchmarks import FOLDER, read_benchmarks
 from harness.prices import load_prices
@@ -26,18 +25,7 @@ from harness.slo import load_slo
 from harness.stack.faults import FAULTS, NO_FAULT
 from harness.stack.supervisor import RunningStack, StackError, running_stack
 
-INTERRUPTED = 3
 _STACK = Path(".stack")
-
-
-def run(options: Namespace) -> int:
-    """Send load to a target and gather evidence."""
-    console = Console()
-    target = options.host.rstrip("/")
-    directory = _run(options, console, target, provenance.stack_of(target))
-    console.print(f"\nevidence: {_shown(directory.path)}")
-    console.print(f"next:     harness judge {_shown(directory.path)}", highlight=False)
-    return INTERRUPTED if directory.read_run().interrupted else 0
 
 
 def judge(options: Namespace) -> int:
@@ -51,7 +39,7 @@ def judge(options: Namespace) -> int:
     console = Console()
     print_verdicts(verdicts, console)
     if remove_report(directory.path):  # it says what an earlier judgement said
-        again = f"harness report {_shown(directory.path)}"
+        again = f"harness report {shown(directory.path)}"
         console.print(f"\npages of the earlier judgement removed; draw new ones with: {again}")
     return int(verdicts["exit_code"])
 
@@ -59,7 +47,7 @@ def judge(options: Namespace) -> int:
 def report(options: Namespace) -> int:
     """Draw the pages of a judged run."""
     path = write_report(open_run(options.run).path)
-    Console().print(f"report: {_shown(path)}")
+    Console().print(f"report: {shown(path)}")
     return 0
 
 
@@ -71,7 +59,7 @@ def benchmark(options: Namespace) -> int:
     slo = load_slo(options.slo, scenario_names(options.scenarios))
     load_prices(options.prices)
     read_benchmarks(slo.benchmarks, options.reports / FOLDER)
-    _asked(options)
+    asked(options)
     if options.fault:
         console.print(f"fault built in: {fault.says}")
     made: list[RunDirectory] = []
@@ -79,8 +67,8 @@ def benchmark(options: Namespace) -> int:
     # Beside the runs, since a log can only be linked within one file system.
     with tempfile.TemporaryDirectory(prefix=".stack-", dir=options.reports) as folder:
         logs = Path(folder)
-        console.print("starting the embedded stack")
         try:
+            console.print("starting the embedded stack")
             with running_stack(logs, _STACK / "documents", options.prices, fault) as stack:
                 _announce(stack, console)
 
@@ -90,7 +78,7 @@ def benchmark(options: Namespace) -> int:
                     if fault.loses:
                         stack.lose(fault.loses)
 
-                directory = _run(options, console, stack.target, stack.stack, prepared)
+                directory = send(options, console, stack.target, stack.stack, prepared)
         except KeyboardInterrupt:
             if not made:
                 console.print("interrupted before any load was sent; nothing is left running")
@@ -135,43 +123,6 @@ def stack(options: Namespace) -> int:
         raise StackError(f"{ended.name} ended by itself; see {ended.log}")
 
 
-def _asked(options: Namespace) -> tuple[str, ...]:
-    if options.duration and not re.fullmatch(r"[0-9]+(\.[0-9]+)?[smh]", options.duration):
-        raise UsageError(f"--duration {options.duration!r}: write it like 30s, 2m or 1h")
-    return chosen(tuple(options.scenario), scenario_names(options.scenarios))
-
-
-def _run(
-    options: Namespace,
-    console: Console,
-    target: str,
-    known: provenance.Stack,
-    prepared: Callable[[RunDirectory], None] = lambda _: None,
-) -> RunDirectory:
-    begin = time.monotonic()
-
-    def say(text: str) -> None:
-        console.print(
-            f"[dim]{time.monotonic() - begin:5.0f} s[/dim]  {text}",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-    return run_scenarios(
-        target,
-        _asked(options),
-        folder=options.scenarios,
-        reports=options.reports,
-        slo_path=options.slo,
-        prices_path=options.prices,
-        stack=known,
-        duration=options.duration,
-        command=options.command_line,
-        say=say,
-        prepared=prepared,
-    )
-
-
 def _keep_logs(logs: Path, directory: RunDirectory) -> None:
     """Give the stack's logs their place in the run, while they are still written."""
     for log in logs.iterdir():
@@ -186,7 +137,7 @@ def _conclude(directory: RunDirectory, console: Console) -> int:
     latest = directory.path.parent / "latest" / page.name
     print_verdicts(verdicts, console)
     console.print(
-        f"\nreport: {_shown(page)}  (also {_shown(latest)})",
+        f"\nreport: {shown(page)}  (also {shown(latest)})",
         highlight=False,
         soft_wrap=True,
     )
@@ -212,7 +163,3 @@ def _own(given: Path | None, directory: RunDirectory, name: str) -> Path:
     """The file given, or the run's own copy, or the one in this folder."""
     own = directory.path / name
     return given or (own if own.exists() else Path(name))
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.evidence.benchmarks import BenchmarkEvidence
 from harness.evidence.client import ClientEvidence
+from harness.evidence.generator import generator_view
 from harness.evidence.langfuse import LangfuseEvidence
 from harness.evidence.metrics import MetricsEvidence
 from harness.judge.decide import judge
 from harness.judge.document import document
+from harness.judge.generator import bottleneck, late_p99
 from harness.judge.latencies import latencies
 from harness.judge.reconcile import compare_cost, reconcile
 from harness.model import Account, Agreement, Evidence, Run, Window
@@ -50,17 +53,24 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
         for window in windows
         for a in _agreements(window, accounts, recomputed[window.name], slo)
     ]
+    bottlenecks = {
+        record.window.name: found
+        for record in records
+        if (found := _bottleneck(directory, record, client))
+    }
     judgement = judge(
         figures.measured(slo.objectives),
         windows,
         evidence,
         agreements,
-        _missing(run, records, accounts, slo),
+        _missing(run, records, accounts, slo, bottlenecks),
+        doubts=bottlenecks,
+        remarks=[remark for record in records if (remark := _shed(record))],
     )
     table, curve = latencies(windows, evidence, slo.reconciliation.requests)
     verdicts = document(
         run,
-        [_window_facts(r, client) for r in records],
+        [_window_facts(directory, r, client) for r in records],
         judgement,
         accounts,
         {name: usd for name, (usd, _) in recomputed.items()},
@@ -103,12 +113,17 @@ def _agreements(
 
 
 def _missing(
-    run: Run, records: list[WindowRecord], accounts: list[tuple[Window, Account]], slo: Slo
+    run: Run,
+    records: list[WindowRecord],
+    accounts: list[tuple[Window, Account]],
+    slo: Slo,
+    bottlenecks: Mapping[str, str],
 ) -> list[str]:
     """Say what should be there and is not, in plain words, the gravest first."""
     missing = []
     if run.interrupted:
         missing.append("the run was interrupted; what it has is judged, the rest is missing")
+    missing += [f"in {name}, {found}" for name, found in bottlenecks.items()]
     have = {record.window.name for record in records}
     lost = [name for name in run.expected_windows if name not in have]
     if lost:
@@ -125,14 +140,30 @@ def _missing(
     return missing
 
 
+def _bottleneck(directory: RunDirectory, record: WindowRecord, client: ClientEvidence) -> str:
+    window = record.window
+    return bottleneck(
+        directory.read_generator(window.name),
+        client.lateness(window),
+        client.response_median(window),
+        window.duration,
+    )
+
+
 def _incomplete(record: WindowRecord) -> list[str]:
     """What the generator itself says it did not do, or cannot vouch for."""
     problems = list(record.notes)
+    if record.may_be_lost:
+        problems.append(
+            f"up to {record.may_be_lost} requests may be missing: load processes were lost before "
+            "they told of them"
+        )
     if record.planned is not None and record.begun is None:
         problems.append("the load ended before its schedule did")
-    elif record.planned != record.begun:
-        problems.append(f"{record.planned} arrivals were planned and {record.begun} began")
-    if record.begun is not None and record.requests < record.begun:
+    elif _not_sent(record) and not record.stopped_by:
+        shed = f", {record.shed} were shed" if record.shed else ""
+        problems.append(f"{record.planned} arrivals were planned and {record.begun} began{shed}")
+    if record.begun is not None and record.requests < record.begun and not record.stopped_by:
         problems.append(f"{record.begun} arrivals sent only {record.requests} requests")
     counted = record.locust_requests
     if counted is not None and counted != record.requests + record.warmup_requests:
@@ -140,7 +171,39 @@ def _incomplete(record: WindowRecord) -> list[str]:
     return problems
 
 
-def _window_facts(record: WindowRecord, client: ClientEvidence) -> dict[str, Any]:
+def _not_sent(record: WindowRecord) -> int | None:
+    """How many of the planned arrivals were neither begun nor shed; None without a plan."""
+    if record.planned is None:
+        return None
+    return record.planned - (record.begun or 0) - record.shed
+
+
+def _shed(record: WindowRecord) -> str:
+    """Name what was turned away by the load's own ceiling; "" when nothing was."""
+    if not record.shed:
+        return ""
+    of = "" if record.planned is None else f" of {record.planned}"
+    return (
+        f"In {record.window.name}, {record.shed}{of} journeys were shed: too many were under way. "
+        "They count as failed."
+    )
+
+
+def _notices(record: WindowRecord) -> list[str]:
+    """What a reader must know of how the load went, though it is no fault of it."""
+    notices = []
+    if record.stopped_by:
+        notices.append(f"the sending was stopped as asked for: {record.stopped_by}")
+    if record.clamped:
+        notices.append(
+            f"{record.clamped} times were below zero or above an hour, and count as that"
+        )
+    return notices
+
+
+def _window_facts(
+    directory: RunDirectory, record: WindowRecord, client: ClientEvidence
+) -> dict[str, Any]:
     window = record.window
     # Requests under way at the end lengthen the window, not the schedule.
     sending = record.scheduled_seconds or window.duration
@@ -154,14 +217,21 @@ def _window_facts(record: WindowRecord, client: ClientEvidence) -> dict[str, Any
         "open_loop": record.open_loop,
         "processes": record.processes,
         "planned": record.planned,
+        "begun": record.begun,
         "requests": record.requests,
+        "shed": record.shed,
+        "not_sent": _not_sent(record),
+        "may_be_lost": record.may_be_lost,
+        "stopped_by": record.stopped_by,
         "warmup_requests": record.warmup_requests,
         "achieved_rate": (record.requests if record.begun is None else record.begun) / sending,
         "offered_rate": None if record.planned is None else record.planned / sending,
-        "lateness_p99": client.lateness_p99(window),
+        "lateness_p99": late_p99(client.lateness(window)),
         "cpu_share": record.cpu_share,
         "failures": client.failures(window),
         "notes": record.notes,
+        "notices": _notices(record),
+        "generator": asdict(generator_view(directory.read_generator(window.name), window)),
     }
 
 

@@ -5,29 +5,96 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import provenance
 from harness.evidence.benchmarks import FOLDER, read_benchmarks
-from harness.evidence.collect import Langfuse, LangfuseError, collect
 from harness.evidence.exposition import ExpositionError, parse, unknown_label
-from harness.evidence.scrape import metrics_url, scrape
 from harness.model import HarnessError
 from harness.prices import load_prices
 from harness.provenance import Stack, wrong_address
-from harness.runs import RunDirectory
-from harness.slo import Slo, load_slo
+from harness.runs import RunDirectory, WindowRecord
+from harness.scrape import metrics_url, scrape
+from harness.slo import ALL, Slo, load_slo
 
 _TICK_SECONDS = 0.2
 _NEWS_SECONDS = 10.0
 _STOP_SECONDS = 180.0
+_WORKERS_COME_SECONDS = 300
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """
+    How the load of a run is made, in all its scenarios.
+
+    `processes` send it: this many here, or on other machines where `master`
+    says at which address and port they find their master. The limits are what
+    is left of those of the whole run.
+    """
+
+    duration: str = ""
+    processes: int = 1
+    max_requests: int | None = None
+    budget_usd: float | None = None
+    master: tuple[str, int] | None = None
+
+    def arguments(self) -> list[str]:
+        """Say the same to Locust."""
+        words = ["--load-duration", self.duration] if self.duration else []
+        if self.max_requests is not None:
+            words += ["--max-requests", str(self.max_requests)]
+        if self.budget_usd is not None:
+            words += ["--budget-usd", repr(self.budget_usd)]
+        if self.master is not None:
+            host, port = self.master
+            words += [
+                "--master", "--expect-workers", str(self.processes),
+                "--expect-workers-max-wait", str(_WORKERS_COME_SECONDS),
+                "--master-bind-host", host, "--master-bind-port", str(port),
+            ]  # fmt: skip
+        elif self.processes > 1:
+            # Locust's own port may be in use by another load.
+            port = _free_port()
+            words += [
+                "--processes", str(self.processes), "--master-bind-host", "127.0.0.1",
+                "--master-bind-port", str(port), "--master-port", str(port),
+            ]  # fmt: skip
+        return words
+
+    def after(self, done: WindowRecord) -> Load:
+        """What is left of the limits after a scenario; what may have been sent counts as sent."""
+        sent = done.requests + done.warmup_requests + done.may_be_lost
+        return replace(
+            self,
+            max_requests=None if self.max_requests is None else max(0, self.max_requests - sent),
+            budget_usd=(
+                None
+                if self.budget_usd is None
+                else max(0.0, self.budget_usd - (done.spent_usd or 0.0))
+            ),
+        )
+
+    @property
+    def used_up(self) -> str:
+        """Name the limit that leaves nothing to send; empty when there is none."""
+        if self.max_requests == 0:
+            return "--max-requests"
+        return "--budget-usd" if self.budget_usd == 0 else ""
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 class UsageError(HarnessError):
@@ -43,13 +110,19 @@ def scenario_names(folder: Path) -> tuple[str, ...]:
 
 
 def chosen(names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
-    """Check the scenarios asked for; all of them when none is named."""
+    """Check the scenarios asked for."""
     for name in names:
         if name not in known:
             raise UsageError(f"no scenario is named {name!r}; known: {', '.join(known)}")
         if names.count(name) > 1:
             raise UsageError(f"{name} is named twice; a run holds each scenario once")
-    return names or known
+    return names
+
+
+def promised(slo: Slo, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the scenarios that a promise is about; all when every promise is about all."""
+    named = {objective.scenario for objective in slo.objectives} - {ALL}
+    return tuple(name for name in known if name in named) or known
 
 
 def preflight(target: str, slo: Slo, environment: Mapping[str, str], say: Say) -> None:
@@ -59,6 +132,9 @@ def preflight(target: str, slo: Slo, environment: Mapping[str, str], say: Say) -
     if "metrics" in slo.witnesses:
         _ask_metrics(target, slo, environment, say)
     if "langfuse" in slo.witnesses:
+        # Only here, since its SDK takes a second to import.
+        from harness.evidence.collect import Langfuse, LangfuseError  # noqa: PLC0415
+
         try:
             Langfuse.connect(environment).check()
         except LangfuseError as error:
@@ -100,7 +176,7 @@ def run_scenarios(
     slo_path: Path,
     prices_path: Path,
     stack: Stack,
-    duration: str,
+    load: Load,
     command: str,
     say: Say,
     prepared: Callable[[RunDirectory], None] = lambda _: None,
@@ -127,12 +203,20 @@ def run_scenarios(
     interrupted = False
     try:
         for name in scenarios:
-            _run_scenario(directory, folder / f"{name}.py", target, duration, say)
+            if load.used_up:
+                directory.note(f"{name} was not run: {load.used_up} was used up before")
+                say(f"{name}: not run, since {load.used_up} is used up")
+                continue
+            _run_scenario(directory, folder / f"{name}.py", target, load, say)
+            if name in directory.window_names():
+                load = load.after(directory.read_window(name))
     except KeyboardInterrupt:
         interrupted = True
         say("interrupted: gathering what there is")
     try:
         if "langfuse" in slo.witnesses and directory.window_names():
+            from harness.evidence.collect import collect  # noqa: PLC0415 - as above
+
             say("reading the traces from Langfuse")
             collect(directory, environment)
     except KeyboardInterrupt:
@@ -141,18 +225,19 @@ def run_scenarios(
     return directory
 
 
-def _run_scenario(
-    directory: RunDirectory, file: Path, target: str, duration: str, say: Say
-) -> None:
+def _run_scenario(directory: RunDirectory, file: Path, target: str, load: Load, say: Say) -> None:
     name = file.stem
     log = directory.logs / f"locust-{name}.log"
     command = [
         sys.executable, "-m", "locust", "-f", str(file), "--headless", "--host", target,
         "--users", "1", "--spawn-rate", "1", "--open-loop", "--run-dir", str(directory.path),
-        "--exit-code-on-error", "0", "--only-summary",
+        "--exit-code-on-error", "0", "--only-summary", *load.arguments(),
     ]  # fmt: skip
-    if duration:
-        command += ["--load-duration", duration]
+    if load.master is not None:
+        say(
+            f"{name}: waiting for {load.processes} load processes at port {load.master[1]}; start "
+            f"them with: locust -f {file.parent} --worker --master-host THIS_MACHINE"
+        )
     say(f"{name}: preparing")
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - Locust, with arguments of ours
@@ -182,12 +267,17 @@ def _run_scenario(
         if not opened:
             raise UsageError(f"{name} could not be run: {words}")
         # What earlier scenarios saw is not thrown away for this one.
-        directory.note(f"Locust ended {name} with exit code {process.returncode}: {words}")
+        ended = f"Locust ended {name} with exit code {process.returncode}: {words}"
+        directory.note(ended)
         if name not in opened:
             say(f"{name} could not be run: {words}")
             return
+        record = directory.read_window(name)
+        directory.write_window(replace(record, notes=(*record.notes, ended)))
     done = directory.read_window(name)
     say(f"{name}: {done.requests} requests in {done.window.duration:.0f} s")
+    for sentence in filter(None, (done.stopped_by, *done.notes)):
+        say(f"{name}: {sentence}")
 
 
 def _watch(process: subprocess.Popen[bytes], directory: RunDirectory, name: str, say: Say) -> None:

@@ -48,6 +48,9 @@ def print_verdicts(document: Mapping[str, Any], console: Console) -> None:
         if sentence in document["sentence"]:
             continue
         _print(console, ("missing", "yellow"), sentence)
+    for window in document["windows"]:
+        for sentence in window["notices"]:
+            _print(console, ("note", "yellow"), f"{window['name']}: {sentence}")
     for sentence in document["unmeasured"]:
         _print(console, ("note", "dim"), sentence)
     for sentence in (d for b in document["benchmarks"] for d in b["differences"]):
@@ -109,6 +112,7 @@ def _counts(document: Mapping[str, Any], window: str) -> str:
     accounts = [a for a in document["accounts"] if a["window"] == window]
     own = [a for a in document["agreements"] if a["window"] == window]
     findings = {(a["about"], *a["witnesses"]): a["finding"] for a in own}
+    untraced = any(a["untraced"] for a in accounts)
     parts = []
     for about, field in _COUNTED.items():
         counted = [(a["witness"], a[field]) for a in accounts]
@@ -117,6 +121,8 @@ def _counts(document: Mapping[str, Any], window: str) -> str:
             for (one, _), (other, value) in pairwise(counted):
                 sign = _SIGNS[findings.get((about, one, other), "not comparable")]
                 text += f" {sign} {_count(value)}"
+                if untraced and (about, other) == ("requests", "langfuse"):
+                    text += " traced"
             parts.append(text)
     for a in own:
         if a["about"] not in _COUNTED:

@@ -1,4 +1,4 @@
-"""The commands that a load runs beside itself: ask one witness, keep what it says."""
+"""The command that a load runs after itself: ask Langfuse, keep what it says."""
 
 from __future__ import annotations
 
@@ -7,18 +7,7 @@ from argparse import Namespace
 
 from harness import provenance
 from harness.evidence.collect import collect as collect_observations
-from harness.evidence.scrape import metrics_url
-from harness.evidence.scrape import scrape as scrape_metrics
-from harness.runs import RunDirectory, open_run
-
-_SILENT = 3
-
-
-def scrape(options: Namespace) -> int:
-    """Keep one scrape of the target's metrics in a run."""
-    snapshot = scrape_metrics(metrics_url(options.target), options.target)
-    RunDirectory(options.run).write_snapshot(options.window, options.which, snapshot)
-    return 0 if snapshot.text is not None else _SILENT
+from harness.runs import open_run
 
 
 def collect(options: Namespace) -> int:

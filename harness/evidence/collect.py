@@ -169,13 +169,13 @@ def collect(
     """
     Read the observations of every window and keep them in the run directory.
 
-    Polls until each window has a trace for every answered request and nothing
+    Polls until each window has a trace for every answered request that leaves one and nothing
     more arrives; or until nothing has arrived for 10 seconds; or for 90 seconds.
     """
     patience = patience or Patience()
     begin = patience.now()
     expected = {
-        name: sum(s.outcome.answered for s in directory.read_samples(name))
+        name: sum(s.traced and s.outcome.answered for s in directory.read_samples(name))
         for name in directory.window_names()
     }
     try:

@@ -28,15 +28,21 @@ def judge(
     evidence: Mapping[str, Evidence],
     agreements: Sequence[Agreement],
     missing: Sequence[str] = (),
+    *,
+    doubts: Mapping[str, str] | None = None,
+    remarks: Sequence[str] = (),
 ) -> Judgement:
     """
     Judge every objective, and the run as a whole.
 
     `missing` are witnesses and windows that should be there and are not, in
-    plain words; with any of them the run cannot be called met.
+    plain words; with any of them the run cannot be called met. `doubts` say of
+    windows, by name, why nothing that happened in them can be decided. `remarks`
+    are said after the sentence on top, whatever it is.
     """
-    verdicts = tuple(_verdict(o, windows, evidence, agreements) for o in objectives)
+    verdicts = tuple(_verdict(o, windows, evidence, agreements, doubts or {}) for o in objectives)
     status, sentence = _overall(verdicts, agreements, missing)
+    sentence = " ".join((sentence, *remarks))
     return Judgement(status, sentence, verdicts, tuple(agreements), tuple(missing))
 
 
@@ -45,6 +51,7 @@ def _verdict(
     windows: Sequence[Window],
     evidence: Mapping[str, Evidence],
     agreements: Sequence[Agreement],
+    doubts: Mapping[str, str],
 ) -> Verdict:
     asked_of, problem = _windows_of(objective.scenario, windows)
     measurements = tuple(
@@ -55,6 +62,10 @@ def _verdict(
     )
     measurements = tuple(_with_events(objective, m) for m in measurements)
     relevant = _relevant(objective, asked_of, agreements)
+    if not problem and any(not ask.benchmark for ask in objective.indicator.asks.values()):
+        problem = next(
+            (f"in {w.name}, {doubts[w.name]}" for w in asked_of if w.name in doubts), ""
+        )
     status, reason = (
         (Status.INCONCLUSIVE, problem) if problem else _decide(objective, measurements, relevant)
     )

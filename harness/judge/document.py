@@ -64,7 +64,7 @@ def _account(
     window: Window, account: Account, recomputed: Mapping[str, float | None]
 ) -> dict[str, Any]:
     counted = (
-        "witness", "requests", "unanswered", "unsent", "llm_calls", "tool_calls",
+        "witness", "requests", "unanswered", "unsent", "untraced", "llm_calls", "tool_calls",
         "input_tokens", "output_tokens", "cost_usd", "null_probe_p99", "problem",
     )  # fmt: skip
     fields = {"window": window.name, **{name: getattr(account, name) for name in counted}}

@@ -15,6 +15,10 @@ CURVE = (
     *(0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999),
 )
 _CONFIDENCE = 0.95
+# A time of all requests: promises are about chats, where there are any.
+OF_EVERYTHING = " of everything"
+_OF_REQUESTS = tuple(f"{time}{OF_EVERYTHING}" for time in ("response_time", "service_time"))
+_OF_STREAMS = ("ttft", "tpot", "inter_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def latencies(
             if witness not in evidence:
                 continue
             table += [_quantile(evidence[witness], window, ask, q) for q in QUANTILES]
-            if ask.what in ("response_time", "service_time", ""):
+            if ask.what in (*_OF_REQUESTS, ""):
                 curve += [
                     found
                     for q in CURVE
@@ -57,7 +61,7 @@ def latencies(
 
 
 def _asks(requests: Selector | None) -> list[tuple[str, Ask]]:
-    asks = [("client", Ask(what)) for what in ("response_time", "service_time", "ttft")]
+    asks = [("client", Ask(what)) for what in (*_OF_REQUESTS, *_OF_STREAMS)]
     if requests is not None:
         asks.append(("metrics", Ask(parts={"histogram": requests})))
     asks.append(("langfuse", Ask("trace_latency")))
@@ -66,7 +70,9 @@ def _asks(requests: Selector | None) -> list[tuple[str, Ask]]:
 
 def _quantile(evidence: Evidence, window: Window, ask: Ask, q: float) -> Quantile:
     seen = _measure(evidence, window, ask, q)
-    low, high = quantile_ranks(q, seen[1], _CONFIDENCE) if seen[1] else (None, None)
+    # The gaps of one stream are not independent, so nothing is known of theirs.
+    alone = ask.what != "inter_token"
+    low, high = quantile_ranks(q, seen[1], _CONFIDENCE) if seen[1] and alone else (None, None)
     ends = tuple(
         None if rank is None else _measure(evidence, window, ask, rank / seen[1])[0]
         for rank in (low, high)
@@ -74,7 +80,7 @@ def _quantile(evidence: Evidence, window: Window, ask: Ask, q: float) -> Quantil
     return Quantile(
         window=window.name,
         witness=evidence.witness,
-        time=ask.what or "request time",
+        time=ask.what.removesuffix(OF_EVERYTHING) or "request time",
         quantile=q,
         events=seen[1],
         value=seen[0],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from harness.model import Account, Agreement, BoundCheck, Buckets, Durations, Finding
@@ -47,8 +48,9 @@ def reconcile(
     # What a client gave up on may or may not have been counted by the others,
     # and how many calls and tokens those requests caused nobody can say.
     slack = sum(a.unanswered for a in accounts)
+    untraced = sum(a.untraced for a in accounts)
     for one, other in combinations(accounts, 2):
-        found += _counts(window, one, other, slack)
+        found += _counts(window, one, other, slack, untraced)
     by_witness = {a.witness: a for a in accounts if not a.problem}
     client, metrics = by_witness.get("client"), by_witness.get("metrics")
     if client and metrics and metrics.server_durations:
@@ -58,7 +60,9 @@ def reconcile(
     return found
 
 
-def _counts(window: str, one: Account, other: Account, slack: int) -> list[Agreement]:
+def _counts(
+    window: str, one: Account, other: Account, slack: int, untraced: int
+) -> list[Agreement]:
     pair = (one.witness, other.witness)
     silent = [a for a in (one, other) if a.problem]
     if silent:
@@ -73,10 +77,30 @@ def _counts(window: str, one: Account, other: Account, slack: int) -> list[Agree
             found.append(Agreement(window, about, pair, Finding.NOT_COMPARABLE, reason, (a, b)))
         if a is None or b is None:
             continue  # a quantity that a witness does not know is not compared
-        found.append(_count(window, about, pair, (a, b), slack))
+        if about == REQUESTS and _counts_traces(one) is not _counts_traces(other):
+            found.append(_traced(window, one, other, slack, untraced))
+        else:
+            found.append(_count(window, about, pair, (a, b), slack))
     if one.traces and other.traces:
         found.append(_traces(window, pair, one, other))
     return found
+
+
+def _counts_traces(account: Account) -> bool:
+    """Whether its requests are traces, so that it knows of no request that leaves none."""
+    return account.traces is not None and account.witness != "client"
+
+
+def _traced(window: str, one: Account, other: Account, slack: int, untraced: int) -> Agreement:
+    """Compare a count of traces with a count of all requests, of which some leave no trace."""
+    a, b = (
+        (account.requests or 0) - (0 if _counts_traces(account) else untraced)
+        for account in (one, other)
+    )
+    found = _count(window, REQUESTS, (one.witness, other.witness), (a, b), slack)
+    if not untraced:
+        return found
+    return replace(found, reason=f"{found.reason}, without the {untraced} that leave no trace")
 
 
 def _traces(window: str, pair: tuple[str, str], one: Account, other: Account) -> Agreement:

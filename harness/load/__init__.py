@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from locust import between, constant, task
 
-    from harness.load.arrivals import Constant, Poisson
-    from harness.load.chat_api import Answer, BadAnswerError, BrokenStreamError
+    from harness.load.apis.filesystem_agent import FilesystemAgent
+    from harness.load.apis.http_json import EventStream, Http
+    from harness.load.apis.openai_chat import OpenAIChat
+    from harness.load.arrivals import Constant, Poisson, Ramp, Spike, Steps, Trace
+    from harness.load.borrowed import tasks_of
+    from harness.load.chat_api import Answer, BadAnswerError, BrokenStreamError, Conversation
+    from harness.load.exchange import Reply
     from harness.load.prepare import clear_cache, prime
     from harness.load.questions import Deck, Question
     from harness.load.user import AgentUser
@@ -26,14 +31,25 @@ __all__ = [
     "BadAnswerError",
     "BrokenStreamError",
     "Constant",
+    "Conversation",
     "Deck",
+    "EventStream",
+    "FilesystemAgent",
+    "Http",
+    "OpenAIChat",
     "Poisson",
     "Question",
+    "Ramp",
+    "Reply",
+    "Spike",
+    "Steps",
+    "Trace",
     "between",
     "clear_cache",
     "constant",
     "prime",
     "task",
+    "tasks_of",
 ]
 
 _HOMES = {
@@ -42,14 +58,25 @@ _HOMES = {
     "BadAnswerError": "harness.load.chat_api",
     "BrokenStreamError": "harness.load.chat_api",
     "Constant": "harness.load.arrivals",
+    "Conversation": "harness.load.chat_api",
     "Deck": "harness.load.questions",
+    "EventStream": "harness.load.apis.http_json",
+    "FilesystemAgent": "harness.load.apis.filesystem_agent",
+    "Http": "harness.load.apis.http_json",
+    "OpenAIChat": "harness.load.apis.openai_chat",
     "Poisson": "harness.load.arrivals",
     "Question": "harness.load.questions",
+    "Ramp": "harness.load.arrivals",
+    "Reply": "harness.load.exchange",
+    "Spike": "harness.load.arrivals",
+    "Steps": "harness.load.arrivals",
+    "Trace": "harness.load.arrivals",
     "between": "locust",
     "clear_cache": "harness.load.prepare",
     "constant": "locust",
     "prime": "harness.load.prepare",
     "task": "locust",
+    "tasks_of": "harness.load.borrowed",
 }
 
 

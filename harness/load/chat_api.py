@@ -1,16 +1,13 @@
-"""How to ask an agent app, and how to read its answer: the chat API of the Filesystem Agent."""
+"""What every chat API has in common: a question goes out, an answer comes back."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
-from harness.load import sse
+from harness.load.sse import Event
 
-CHAT = "/api/chat"
-STREAM = "/api/chat/stream"
 CACHE = "/api/cache"
 HEALTH = "/health"
 
@@ -20,12 +17,17 @@ class BadAnswerError(ValueError):
 
 
 class BrokenStreamError(ValueError):
-    """A stream ended before its last event."""
+    """A stream ended before its last event, or fell silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the client learns from an answer; None where the app does not say."""
+    """
+    What the client learns from an answer; None where the app does not say.
+
+    `first_token` is the instant of a stream's first piece, `events` how many
+    pieces there were, `gaps` the seconds from each to the next.
+    """
 
     text: str
     session_id: str | None = None
@@ -33,93 +35,110 @@ class Answer:
     output_tokens: int | None = None
     llm_calls: int | None = None
     tool_calls: int | None = None
+    model: str | None = None
     first_token: float | None = None
+    events: int | None = None
+    gaps: tuple[float, ...] = ()
 
 
-def question(message: str, session_id: str | None) -> dict[str, str]:
-    """Write the body of a chat request."""
-    return {"message": message} | ({"session_id": session_id} if session_id else {})
-
-
-def read_answer(body: bytes) -> Answer:
-    """Read the answer of a chat; raises BadAnswerError when it is not one."""
-    fields = _object(body)
-    if not isinstance(fields.get("response"), str):
-        raise BadAnswerError("the answer has no text in its field 'response'")
-    usage = _usage(fields.get("usage"))
-    calls = fields.get("tool_calls")
-    return Answer(
-        text=fields["response"],
-        session_id=fields.get("session_id"),
-        input_tokens=_count(usage, "input_tokens"),
-        output_tokens=_count(usage, "output_tokens"),
-        llm_calls=_llm_calls(fields),
-        tool_calls=len(calls) if isinstance(calls, list) else None,
-    )
-
-
-def read_stream(readline: Callable[[], bytes], now: Callable[[], float]) -> Answer:
+@dataclass(slots=True)
+class Conversation:
     """
-    Read a streamed chat to its end, noting when the first token came.
+    One user's conversation: the session the app keeps it in, and what was said.
 
-    Raises BrokenStreamError when it ends early, BadAnswerError for an error event.
+    `AgentUser.chat(..., conversation=c)` adds each good answer to it. Some apps
+    remember by the session, others are told all `turns` (question, answer) again.
     """
-    text, first_token = "", None
-    usage: dict[str, Any] = {}
-    done: dict[str, Any] | None = None
-    for event in sse.events(readline):
-        if event.name not in ("token", "usage", "done", "error"):
-            continue
-        data = _object(event.data)
-        if event.name == "token":
-            first_token = first_token or now()
-            text += str(data.get("content", ""))
-        elif event.name == "usage":
-            usage = data
-        elif event.name == "done":
-            done = data
+
+    session_id: str | None = None
+    turns: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Pieces:
+    """
+    The pieces of an answer that a stream brought, and when.
+
+    `now` gives the instant at which the bytes came that are being read. A
+    stream that neither adds a piece nor is heard for long has stalled.
+    """
+
+    __slots__ = ("_now", "_text", "first", "gaps", "last", "last_heard")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """Begin without a piece."""
+        self._now = now
+        self._text: list[str] = []
+        self.first: float | None = None
+        self.last = 0.0
+        self.last_heard = now()
+        self.gaps: list[float] = []
+
+    def add(self, text: str) -> None:
+        """Take what came, and note when; a tool call or a thought adds no text."""
+        instant = self.last_heard = self._now()
+        if self.first is None:
+            self.first = instant
         else:
-            raise BadAnswerError(f"error event: {data.get('message', 'without a message')}")
-    if done is None:
-        raise BrokenStreamError("the stream ended without its done event")
+            self.gaps.append(instant - self.last)
+        self.last = instant
+        self._text.append(text)
+
+    def heard(self) -> None:
+        """Note that the stream lives, although it brought no piece."""
+        self.last_heard = self._now()
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return len(self._text)
+
+    @property
+    def text(self) -> str:
+        """What they say together."""
+        return "".join(self._text)
+
+
+@runtime_checkable
+class ChatApi(Protocol):
+    """How one app is asked, and how its answers are read. Send to `path`; JSON both ways."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    def path(self, *, stream: bool) -> str:
+        """Where questions go, below --host."""
+        ...
+
+    def headers(self) -> Mapping[str, str]:
+        """Give the headers of every request; raises HarnessError when they cannot be had."""
+        ...
+
+    def body(self, message: str, conversation: Conversation | None, *, stream: bool) -> Any:
+        """Write the body of a question, as JSON knows it."""
+        ...
+
+    def read_answer(self, body: bytes) -> Answer:
+        """Read a whole answer; raises BadAnswerError when it is not one."""
+        ...
+
+    def read_stream(self, events: Iterable[Event], pieces: Pieces) -> Answer:
+        """
+        Read a streamed answer up to its last event, handing over each piece as it comes.
+
+        Raises BrokenStreamError when it has no last event, BadAnswerError when
+        an event is not one of the API, or reports an error.
+        """
+        ...
+
+
+def streamed(pieces: Pieces, **told: Any) -> Answer:
+    """Put an answer together from its pieces, and from what the stream told besides."""
     return Answer(
-        text=text,
-        session_id=done.get("session_id"),
-        input_tokens=_count(usage, "input_tokens"),
-        output_tokens=_count(usage, "output_tokens"),
-        llm_calls=_llm_calls(done),
-        tool_calls=_count(done, "tool_calls_count"),
-        first_token=first_token,
+        text=pieces.text,
+        first_token=pieces.first,
+        events=pieces.count,
+        gaps=tuple(pieces.gaps),
+        **told,
     )
-
-
-def _usage(value: Any) -> dict[str, Any]:
-    """Take the usage of an answer, which not every app gives."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise BadAnswerError("the field 'usage' is not an object")
-    return value
-
-
-def _llm_calls(fields: dict[str, Any]) -> int | None:
-    """Take the LLM calls that were made; without retries each iteration made one."""
-    return _count(fields, "llm_calls" if "llm_calls" in fields else "iterations")
-
-
-def _count(fields: dict[str, Any], name: str) -> int | None:
-    """Take a whole number, or None where the app does not say."""
-    value = fields.get(name)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-        return value
-    raise BadAnswerError(f"the field {name!r} is {value!r}, not a count")
-
-
-def _object(text: bytes | str) -> dict[str, Any]:
-    try:
-        fields = json.loads(text)
-    except ValueError as error:
-        raise BadAnswerError(f"not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise BadAnswerError("not a JSON object")
-    return fields

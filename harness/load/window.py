@@ -5,21 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import gevent
 import httpx
-import psutil
 from gevent.pool import Group
 
-from harness.load import chat_api, clock
-from harness.load.prepare import authorization
+from harness.credentials import target_headers
+from harness.load import clock
+from harness.load.crew import Account
 from harness.load.recorder import Recorder
-from harness.model import Window
+from harness.model import GeneratorSecond
 from harness.runs import RunDirectory, WindowRecord
+from harness.scrape import metrics_url, scrape
 
-_FLUSH_SECONDS = 1.0
+_FLUSH_SECONDS = 0.5
 _PROBE_SECONDS = 0.25
+_HEALTH = "/health"
 
 
 class OpenWindow:
@@ -29,64 +33,77 @@ class OpenWindow:
         self,
         directory: RunDirectory,
         recorder: Recorder,
+        take_seconds: Callable[[], list[GeneratorSecond]],
         host: str,
-        scenarios: tuple[str, ...],
-        arrivals: str,
-        *,
-        open_loop: bool,
-        processes: int,
+        opened: WindowRecord,
     ) -> None:
-        """Scrape, then open: everything recorded from now on is evidence."""
-        self.name = scenarios[0] if len(scenarios) == 1 else "mixed"
-        self.planned: int | None = None
-        self.begun: int | None = None
-        self.scheduled_seconds: float | None = None
-        self.warmup_requests = 0
+        """
+        Scrape, then open: everything recorded from now on is evidence.
+
+        `opened` says what is known beforehand; its window is replaced by one
+        that begins now. `take_seconds` hands over what the load processes noted of themselves.
+        """
+        self.name = opened.window.name
         self.notes: list[str] = []
         self._directory = directory
         self._recorder = recorder
+        self._take_seconds = take_seconds
         self._host = host
         self._probes: list[float] = []
-        scrape(directory, self.name, "before", host)
+        self._cpu: defaultdict[int, list[float]] = defaultdict(list)
+        self._scrape("before")
         self._start = clock.now()
         # Should nobody ever close it, the record says so.
-        unclosed = Window(self.name, scenarios, self._start, self._start + 1e-3)
-        self._record = WindowRecord(
-            unclosed, arrivals, open_loop, processes, notes=("it was never closed",)
+        self._record = replace(
+            opened,
+            window=replace(opened.window, start=self._start, end=self._start + 1e-3),
+            notes=("it was never closed",),
         )
         directory.write_window(self._record)
-        self._process = psutil.Process()
-        self._cpu_seconds = self._cpu()
         self._greenlets = Group()
         self._greenlets.spawn(self._flush_forever)
         self._greenlets.spawn(self._probe_forever)
 
-    def close(self, locust_requests: int | None) -> None:
-        """Write everything down, and scrape again; nothing may be under way any more."""
+    def close(
+        self, account: Account, *, stopped_by: str, locust_requests: int | None, budget: bool
+    ) -> None:
+        """
+        Write everything down, and scrape again; nothing may be under way any more.
+
+        `budget` says that what was spent is known, since it was limited.
+        """
         self._greenlets.kill()
         self._flush()
         end = clock.now()
+        self._directory.write_intervals(
+            self.name, self._recorder.take_intervals(everything=True), self._start
+        )
         self._directory.write_histograms(self.name, self._recorder.histograms)
         self._directory.write_window(
             replace(
                 self._record,
                 window=replace(self._record.window, end=end),
-                planned=self.planned,
-                begun=self.begun,
-                scheduled_seconds=self.scheduled_seconds,
-                requests=self._recorder.count,
-                warmup_requests=self.warmup_requests,
+                planned=account.planned,
+                begun=None if account.planned is None else account.begun,
+                requests=self._recorder.count - account.shed,
+                warmup_requests=account.warmed_up,
                 locust_requests=locust_requests,
                 null_probes=tuple(round(p, 6) for p in self._probes),
-                cpu_share=round((self._cpu() - self._cpu_seconds) / (end - self._start), 4),
-                notes=tuple(self.notes),
+                cpu_share=busiest(self._cpu.values()),
+                shed=account.shed,
+                clamped=self._recorder.clamped,
+                may_be_lost=account.may_be_lost,
+                stopped_by=stopped_by,
+                spent_usd=account.spent_usd if budget else None,
+                notes=(*self.notes, *account.notes),
             )
         )
-        scrape(self._directory, self.name, "after", self._host)
+        self._scrape("after")
 
-    def _cpu(self) -> float:
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
+    def _scrape(self, which: str) -> None:
+        """Keep what the metrics say; before and after the window there is nothing else to do."""
+        snapshot = scrape(metrics_url(self._host), self._host)
+        self._directory.write_snapshot(self.name, which, snapshot)
 
     def _flush_forever(self) -> None:
         while True:
@@ -94,25 +111,31 @@ class OpenWindow:
             self._flush()
 
     def _flush(self) -> None:
-        rows = self._recorder.take_rows()
-        self._directory.append_samples(self.name, rows)
+        """Put on disk what is known by now, so that a crash takes little of it."""
+        self._directory.append_samples(self.name, self._recorder.take_rows())
+        if intervals := self._recorder.take_intervals():
+            self._directory.append_intervals(self.name, intervals, self._start)
+        seconds = self._take_seconds()
+        self._directory.append_generator(self.name, seconds)
+        for second in seconds:
+            self._cpu[second.process].append(second.cpu_share)
 
     def _probe_forever(self) -> None:
         """Measure what a request costs when the server does nothing for it."""
-        with httpx.Client(timeout=10, headers=authorization()) as client:
+        with httpx.Client(timeout=10, headers=target_headers()) as client:
             while True:
                 begin = time.perf_counter()
                 try:
-                    if client.get(self._host + chat_api.HEALTH).is_success:
+                    if client.get(self._host + _HEALTH).is_success:
                         self._probes.append(time.perf_counter() - begin)
                 except httpx.HTTPError:
                     pass  # a target in trouble shows in the samples, not here
                 gevent.sleep(_PROBE_SECONDS)
 
 
-def scrape(directory: RunDirectory, window: str, which: str, host: str) -> None:
-    """Have /metrics read by a process of its own: this one has other things to do."""
-    harness("scrape", str(directory.path), window, which, "--target", host, log=directory)
+def busiest(shares: Iterable[list[float]]) -> float | None:
+    """Give the mean share of a core of the load process that used most; None when none told."""
+    return max((round(sum(own) / len(own), 4) for own in shares if own), default=None)
 
 
 def harness(*arguments: str, log: RunDirectory) -> None:

@@ -66,7 +66,7 @@ def percentile_plot(title: str, curve: pd.DataFrame, limits: Sequence[tuple[str,
         "viewBox": f"0 0 {_WIDTH:g} {_HEIGHT:g}",
         "data-points": _points(axes, curve),
     }
-    return _image(label, attributes, body)
+    return image(label, attributes, body)
 
 
 def interval_chart(
@@ -107,10 +107,10 @@ def interval_chart(
         "height": f"{height:g}",
         "viewBox": f"0 0 {_WIDE:g} {height:g}",
     }
-    return _image(label, attributes, parts)
+    return image(label, attributes, parts)
 
 
-def _image(label: str, attributes: Mapping[str, str], parts: Sequence[str]) -> str:
+def image(label: str, attributes: Mapping[str, str], parts: Sequence[str]) -> str:
     """Put a drawing together; text that others wrote was escaped where it entered the parts."""
     written = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items())
     whole = f'<svg role="img" aria-label="{escape(label)}"{written}>{"".join(parts)}</svg>'
@@ -143,11 +143,12 @@ def _top(curve: pd.DataFrame) -> float | None:
     highest = max(client) * 1.05 if client else max(server)
     if client and server:
         highest = max(highest, min(max(server), 1.5 * max(client)))
-    step = _step(highest)
+    step = step_of(highest)
     return step * math.ceil(highest / step - 1e-9)
 
 
-def _step(highest: float) -> float:
+def step_of(highest: float) -> float:
+    """Choose a round distance between the ticks of a scale from 0 to this."""
     rough = (highest or 1.0) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     return next(s * power for s in _STEPS if s * power >= rough * (1 - 1e-9))
@@ -160,7 +161,7 @@ def _finite(values: pd.Series[float]) -> list[float]:
 def _grid(axes: _Axes) -> list[str]:
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     parts = []
-    step = _step(axes.top)
+    step = step_of(axes.top)
     for i in range(round(axes.top / step) + 1):
         y = axes.y(i * step)
         parts.append(f'<line class="grid" x1="{_LEFT:g}" x2="{right:g}" y1="{y:g}" y2="{y:g}"/>')

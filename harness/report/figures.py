@@ -83,6 +83,11 @@ def mean(value: float | None) -> str:
     return DASH if value is None else _trimmed(value, 2)
 
 
+def size(value: float | None) -> str:
+    """Bytes, as whole mebibytes."""
+    return DASH if value is None else f"{value / 2**20:,.0f} MiB"
+
+
 def amount(value: float | None, unit: str) -> str:
     """A number in the unit of its indicator."""
     if unit in ("s", "seconds"):

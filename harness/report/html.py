@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.report import charts, figures, tables
+from harness.report.load_chart import load_chart
 from harness.report.verdicts import WORDS, by_gravity, disputes, gravest, witnesses
 from harness.slo import BENCHMARK
 
@@ -20,9 +21,12 @@ _TIMES = {
     "response_time": "response time",
     "service_time": "service time",
     "ttft": "time to first token",
+    "tpot": "time per output token",
+    "inter_token": "between two tokens",
     "request time": "request time",
     "trace_latency": "trace",
 }
+_OF_STREAMS = ("ttft", "tpot", "inter_token")
 _PLURALS = {"contradiction": "contradictions"}
 _MARKS = {"agree": "=", "contradiction": "≠", "unaccounted time": "+", "not comparable": "?"}
 
@@ -48,6 +52,7 @@ def _environment() -> Environment:
         "usd": figures.usd,
         "rate": figures.rate,
         "mean": figures.mean,
+        "size": figures.size,
     }
     environment.filters.update({name: _of_any(write) for name, write in shown.items()})
     environment.filters["span"] = _span
@@ -92,6 +97,8 @@ def _view(document: tables.Document) -> dict[str, Any]:
         "agent": tables.agent(document).to_dict("index"),
         "tools": tables.tools(document).to_dict("index"),
         "load": tables.load(document).to_dict("index"),
+        "closed": [w["name"] for w in document["windows"] if not w["open_loop"]],
+        "fared": [_fared(w) for w in document["windows"] if w["generator"]["processes"]],
         "style": _inlined("report.css"),
         "script": _inlined("report.js"),
     }
@@ -262,6 +269,7 @@ def _scenario(document: tables.Document, window: Mapping[str, Any]) -> dict[str,
         "coupling": next((a for a in own if a["bounds"]), None),
         "bounds": [row for a in own if a["bounds"] for row in tables.bounds(a).to_dict("records")],
         "times": _times(document, name),
+        "streamed": _times(document, name, of_streams=True),
         "plot": charts.percentile_plot(name, curve, limits),
         "curve": curve.reset_index(names="quantile").to_dict("records"),
     }
@@ -287,11 +295,26 @@ def _matrix(
     return {"witnesses": list(frame.columns), "rows": rows}
 
 
-def _times(document: tables.Document, window: str) -> list[dict[str, Any]]:
-    """Rows of the table of quantiles of one window."""
+def _fared(window: Mapping[str, Any]) -> dict[str, Any]:
+    """How the load processes of one window fared."""
+    return {
+        "name": window["name"],
+        "open_loop": window["open_loop"],
+        "processes": window["generator"]["processes"],
+        "chart": load_chart(
+            window["name"], tables.generator(window), window["generator"]["piece"]
+        ),
+    }
+
+
+def _times(
+    document: tables.Document, window: str, *, of_streams: bool = False
+) -> list[dict[str, Any]]:
+    """Rows of the table of quantiles of one window: of its requests, or of what it streamed."""
     frame = tables.quantiles(document)
+    own = frame[(frame["window"] == window) & (frame["time"].isin(_OF_STREAMS) == of_streams)]
     rows = []
-    for _, group in frame[frame["window"] == window].groupby(["witness", "time"], sort=False):
+    for _, group in own.groupby(["witness", "time"], sort=False):
         cells = group.to_dict("records")
         first = cells[0]
         rows.append(

@@ -22,6 +22,7 @@ def summary(document: Mapping[str, Any]) -> str:
         f"# {_SIGNS[document['status']]} {_cell(document['sentence'])}",
         f"Run {_code(run['id'])} of {_code(run['target'])}, exit code {document['exit_code']}.",
         _problems(document),
+        _notices(document),
         _table("Gates", gates),
         _table("Tracked", tracked),
         *(_cell(sentence) for sentence in document["unmeasured"]),
@@ -42,6 +43,15 @@ def _problems(document: Mapping[str, Any]) -> str:
             f"{first['about']}: {_cell(first['reason'])}" + (f" (and {more} more)" if more else "")
         )
     return "\n".join(lines)
+
+
+def _notices(document: Mapping[str, Any]) -> str:
+    """Say how the load went where that is no fault of it."""
+    return "\n".join(
+        f"- In {_cell(w['name'])}, {_cell(notice)}"
+        for w in document["windows"]
+        for notice in w["notices"]
+    )
 
 
 def _table(title: str, verdicts: Iterable[Mapping[str, Any]]) -> str:

@@ -170,11 +170,12 @@ def load(document: Document) -> pd.DataFrame:
     client = {a["window"]: a for a in document["accounts"] if a["witness"] == "client"}
     rows = [
         {
-            **{name: w[name] for name in ("arrivals", "open_loop", "processes")},
+            **{name: w[name] for name in ("arrivals", "open_loop", "processes", "stopped_by")},
             **{
                 name: number(w[name])
                 for name in (
-                    "seconds", "planned", "requests", "warmup_requests",
+                    "seconds", "planned", "requests", "warmup_requests", "shed", "not_sent",
+                    "may_be_lost",
                     "offered_rate", "achieved_rate", "lateness_p99", "cpu_share",
                 )
             },
@@ -185,7 +186,30 @@ def load(document: Document) -> pd.DataFrame:
         }
         for w in document["windows"]
     ]  # fmt: skip
-    return pd.DataFrame(rows, index=[w["name"] for w in document["windows"]])
+    frame = pd.DataFrame(rows, index=[w["name"] for w in document["windows"]])
+    return frame.assign(refused=frame["unsent"] - frame["shed"]) if len(frame) else frame
+
+
+def generator(window: Mapping[str, Any]) -> pd.DataFrame:
+    """
+    How the load processes fared, a row per piece of the window, by the seconds at its end.
+
+    Columns `lateness` and `loop_lag` are the worst of all in seconds, `machine`
+    the share of all cores in use, and `cpu 0`, `cpu 1`, ... the share of one
+    core that each process used.
+    """
+    fared = window["generator"]
+    names = [f"cpu {p['process']}" for p in fared["processes"]]
+    rows = [
+        [number(m["lateness"]), m["loop_lag"], m["machine"], *map(number, m["cpu"])]
+        for m in fared["moments"]
+    ]
+    frame = pd.DataFrame(
+        rows,
+        index=[m["at"] for m in fared["moments"]],
+        columns=["lateness", "loop_lag", "machine", *names],
+    )
+    return frame.astype("float64")
 
 
 def curve(document: Document, window: str) -> pd.DataFrame:

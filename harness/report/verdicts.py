@@ -14,6 +14,10 @@ WORDS = ("missed", "inconclusive", "met")
 GRAVEST_FIRST = ("contradiction", "unaccounted time", "not comparable", "agree")
 # What judging did not write at first: a document without them has none.
 _LATER: Mapping[str, list[Any]] = {"benchmarks": [], "unmeasured": [], "traces": []}
+_LATER_OF_WINDOW: Mapping[str, Any] = {
+    "begun": None, "shed": 0, "not_sent": None, "may_be_lost": 0, "stopped_by": "", "notices": [],
+    "generator": {"processes": [], "piece": 1.0, "moments": []},
+}  # fmt: skip
 _FIELDS = {
     "status", "exit_code", "sentence", "missing", "run", "promises", "windows",
     "verdicts", "agreements", "accounts", "quantiles", "curve",
@@ -41,7 +45,8 @@ def read_verdicts(run_directory: Path) -> dict[str, Any]:
     absent = sorted(_FIELDS - document.keys())
     if absent:
         raise RunError(f"{path} is damaged: it has no {', '.join(absent)}")
-    return {**_LATER, **document}
+    windows = [{**_LATER_OF_WINDOW, **window} for window in document["windows"]]
+    return {**_LATER, **document, "windows": windows}
 
 
 def by_gravity(verdicts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -395,6 +395,134 @@ def test_a_load_that_did_not_send_what_was_planned_is_never_met(known_run: Known
     assert said(document)[:2] == ("inconclusive", 3)
 
 
+def told(run: RunDirectory, **changes: Any) -> RunDirectory:
+    run.write_window(replace(run.read_window("warm_cache"), **changes))
+    return run
+
+
+def test_a_stop_that_was_asked_for_is_shown_and_no_fault(known_run: KnownRun):
+    stopped_by = (
+        "--max-requests 200 was reached after 39.0 s; 50 of 250 planned arrivals were not sent"
+    )
+
+    document = judged(told(known_run(), planned=250, stopped_by=stopped_by))
+
+    assert (document["status"], document["missing"]) == ("met", [])
+    (window,) = document["windows"]
+    assert (window["planned"], window["begun"], window["not_sent"]) == (250, 200, 50)
+    assert window["notices"] == [f"the sending was stopped as asked for: {stopped_by}"]
+
+
+def test_requests_that_died_with_a_load_process_may_be_missing(known_run: KnownRun):
+    document = judged(told(known_run(), planned=212, may_be_lost=12))
+
+    assert document["missing"] == [
+        (
+            "in warm_cache, up to 12 requests may be missing: load processes were lost before "
+            "they told of them"
+        ),
+        "in warm_cache, 212 arrivals were planned and 200 began",
+    ]
+    assert said(document)[:2] == ("inconclusive", 3)
+    assert document["windows"][0]["may_be_lost"] == 12
+
+
+def test_times_that_no_histogram_holds_are_told(known_run: KnownRun):
+    document = judged(told(known_run(), clamped=2))
+
+    assert document["windows"][0]["notices"] == [
+        "2 times were below zero or above an hour, and count as that"
+    ]
+
+
+def test_what_the_ceiling_turned_away_counts_as_failed_and_is_named(
+    known_run: KnownRun, known: Known, tmp_path: Path
+):
+    samples = known().samples
+    shed = [
+        replace(
+            s, operation="journey", end=s.start, outcome=Outcome.SHED, traced=False,
+            trace_id=f"{s.trace_id[:-4]}beef", http_status=None, llm_calls=None,
+            tool_calls=None, input_tokens=None, output_tokens=None,
+        )
+        for s in samples[:20]
+    ]  # fmt: skip
+    slo = promise(tmp_path, ONE_GATE.format(bound="5s"))
+
+    document = judged(known_run(known(samples=[*samples, *shed])), slo)
+
+    assert verdict(document, "chat_p95") == (
+        "inconclusive",
+        (
+            "the witnesses lead to opposite verdicts: client: 90.91 % of 220, 95 % sure of at "
+            "most 93.89 % (95 % promised); metrics: 100 % of 200, 95 % sure of at least 98.51 % "
+            "(95 % promised)"
+        ),
+    )
+    assert document["sentence"].endswith(
+        " In warm_cache, 20 of 220 journeys were shed: too many were under way. They count as "
+        "failed."
+    )
+    assert document["missing"] == []
+    (window,) = document["windows"]
+    assert (window["planned"], window["begun"], window["shed"]) == (220, 200, 20)
+    assert (window["requests"], window["not_sent"], window["achieved_rate"]) == (200, 0, 5.0)
+    assert [(f["outcome"], f["count"]) for f in window["failures"]] == [("shed", 20)]
+
+
+def test_documents_leave_no_trace_and_the_counts_agree_all_the_same(
+    known_run: KnownRun, known: Known
+):
+    chats = known().samples
+    documents = [
+        replace(
+            s, operation="read", traced=False, trace_id=f"{s.trace_id[:-4]}d0c5",
+            end=s.start + 0.02, llm_calls=None, tool_calls=None, input_tokens=None,
+            output_tokens=None,
+        )
+        for s in chats[:50]
+    ]  # fmt: skip
+
+    document = judged(known_run(known(samples=[*chats, *documents])))
+
+    assert said(document)[:2] == ("met", 0), document["sentence"]
+    assert {a["finding"] for a in document["agreements"]} == {"agree"}
+    counted = {a["witness"]: (a["requests"], a["untraced"]) for a in document["accounts"]}
+    assert counted == {"client": (250, 50), "metrics": (250, 0), "langfuse": (200, 0)}
+    client = next(
+        m
+        for v in document["verdicts"]
+        if v["objective"]["name"] == "chat_p95"
+        for m in v["measurements"]
+        if m["witness"] == "client"
+    )
+    assert (client["events"], client["note"]) == (
+        200, "50 requests that are no chats are left out",
+    )  # fmt: skip
+
+
+def test_a_generator_that_could_not_keep_up_is_inconclusive_though_the_gate_looks_missed(
+    known_run: KnownRun, known: Known, second: Known, tmp_path: Path
+):
+    late = [
+        replace(s, intended_start=s.intended_start - 0.4) if i % 5 == 0 else s
+        for i, s in enumerate(known().samples)
+    ]
+    seconds = [second(i + 1, cpu_share=0.99, loop_lag=0.3) for i in range(40)]
+    slo = promise(tmp_path, ONE_GATE.format(bound="600ms"))
+    told_of = "in warm_cache, the load generator was the bottleneck: 40 of 200 requests were sent"
+
+    document = judged(known_run(known(samples=late, generator=seconds)), slo)
+
+    assert said(document)[:2] == ("inconclusive", 3)
+    assert document["sentence"].startswith(f"Inconclusive: {told_of} more than 100 ms after")
+    assert document["sentence"].endswith("in 40 of 40 seconds; start it with more --processes.")
+    assert verdict(document, "chat_p95")[0] == "inconclusive"
+    assert verdict(document, "chat_p95")[1].startswith(told_of)
+    assert document["windows"][0]["lateness_p99"] == pytest.approx(0.401)
+    assert document["windows"][0]["generator"]["processes"][0]["cpu_most"] == 0.99
+
+
 # -- figures that a benchmark measured before ------------------------------------------------
 
 

@@ -43,8 +43,8 @@ def agreement(about: str, one: str, other: str, finding: str, reason: str) -> di
 
 def account(witness: str, requests: int | None, tokens: int | None, problem: str = "") -> Any:
     return {
-        "window": "warm_cache", "witness": witness, "requests": requests, "llm_calls": None,
-        "tool_calls": None, "input_tokens": tokens, "output_tokens": None, "problem": problem,
+        "window": "warm_cache", "witness": witness, "requests": requests, "untraced": 0,
+        "llm_calls": None, "tool_calls": None, "input_tokens": tokens, "output_tokens": None, "problem": problem,
     }  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def document() -> dict[str, Any]:
         "missing": ["the langfuse witness is missing in cold_cache: connection refused"],
         "unmeasured": [],
         "benchmarks": [],
-        "windows": [{"name": "warm_cache"}],
+        "windows": [{"name": "warm_cache", "notices": []}],
         "verdicts": [
             verdict("met", "tool_success", ">= 95%", "", seen("metrics", 1.0)),
             verdict("inconclusive", "llm_call_success", ">= 99.5%", down,
@@ -206,6 +206,24 @@ def test_what_was_not_measured_or_elsewhere_is_a_note(document: dict[str, Any]) 
         "note: cpus was 64 then and is 2 in this run: a benchmark's figures may differ here\n"
         "MISSED: "
     ) in printed(document, 120)
+
+
+def test_how_the_load_went_is_a_note_beside_the_verdict(document: dict[str, Any]) -> None:
+    document["windows"][0]["notices"] = ["the sending was stopped: --max-requests 100 was reached"]
+    lines = printed(document, 120).splitlines()
+    assert lines[-2:] == [
+        "note: warm_cache: the sending was stopped: --max-requests 100 was reached",
+        "MISSED: the gate cache_hit_rate was not kept. metrics: 10 % of 400.",
+    ]
+
+
+def test_traces_are_fewer_than_requests_where_some_leave_none(document: dict[str, Any]) -> None:
+    document["accounts"] = [
+        {**account("client", 200, 1000), "untraced": 20},
+        account("metrics", 200, 1000),
+        account("langfuse", 180, 1000),
+    ]
+    assert "requests 200 = 200 != 180 traced, input tokens" in printed(document, 120)
 
 
 def test_square_brackets_are_not_markup(document: dict[str, Any]) -> None:

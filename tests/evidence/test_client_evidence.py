@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from harness.distribution import Distribution
 from harness.evidence.client import ClientEvidence
 from harness.model import Ask, Indicator, Interval, Kind, Measurement, Outcome, Sample, Window
-from harness.runs import RunDirectory
+from harness.runs import HistogramKey, RunDirectory
 
 WARM = Window("warm_cache", ("warm_cache",), 1.0, 2.0)
 KnownRun = Callable[..., RunDirectory]
@@ -28,9 +29,8 @@ def latency(what: str, q: float = 0.5, bound: float = 1.0) -> Indicator:
 @pytest.fixture
 def asked(known_run: KnownRun, known: Callable[..., object]) -> Callable[..., ClientEvidence]:
     def of(*samples: Sample) -> ClientEvidence:
-        return ClientEvidence(
-            known_run(known(samples=samples, server_seconds=[0.0] * len(samples)))
-        )
+        sent = [s for s in samples if s.outcome is not Outcome.SHED]
+        return ClientEvidence(known_run(known(samples=samples, server_seconds=[0.0] * len(sent))))
 
     return of
 
@@ -166,3 +166,151 @@ def test_a_latency_needs_a_quantile_and_a_bound(asked: Asked):
 
     with pytest.raises(ValueError, match="p95: a latency needs a quantile and a bound"):
         asked(sample(0.1)).measure(indicator, (WARM,))
+
+
+# -- what was shed, and what is no chat -----------------------------------------------------
+
+
+def shed(scenario: str = "warm_cache") -> Sample:
+    return Sample(
+        scenario,
+        "journey",
+        "s",
+        10.0,
+        10.0,
+        10.0,
+        Outcome.SHED,
+        traced=False,
+        detail="5 under way",
+    )
+
+
+def document(seconds: float, outcome: Outcome = Outcome.OK) -> Sample:
+    return sample(seconds, outcome, operation="read", traced=False)
+
+
+def test_what_was_shed_ranks_above_every_success(asked: Asked):
+    evidence = asked(sample(0.0001), sample(0.0002), sample(0.0003), shed())
+
+    latency_of_all = evidence.measure(latency("response_time", 0.75, 1.0), (WARM,))
+    beyond = evidence.measure(latency("response_time", 0.8), (WARM,))
+    ratio = evidence.measure(Indicator("it", Kind.RATIO, {"client": Ask("ok")}), (WARM,))
+
+    assert latency_of_all.value == ratio.value == Interval.exactly(0.75)
+    assert beyond.quantile == Interval(0.0003, math.inf)
+    assert ratio.note == "1 journeys were shed, and count as failed"
+
+
+def test_what_was_shed_was_never_sent(asked: Asked):
+    evidence = asked(sample(0.1), shed(), shed(), sample(0.0, Outcome.REFUSED))
+
+    account = evidence.account(WARM)
+
+    assert account is not None
+    assert (account.requests, account.unanswered, account.unsent) == (1, 0, 3)
+    assert evidence.lateness(WARM) == [0.0, 0.0]
+    assert [(f["outcome"], f["count"], f["trace_id"]) for f in evidence.failures(WARM)] == [
+        (Outcome.SHED, 2, ""), (Outcome.REFUSED, 1, ""),
+    ]  # fmt: skip
+
+
+def test_an_indicator_is_about_the_chats_where_there_are_any(asked: Asked):
+    samples = (sample(0.4), sample(0.4, Outcome.TIMEOUT), *[document(0.001)] * 8, shed())
+    evidence = asked(*samples, shed("documents"))
+
+    ratio = evidence.measure(Indicator("it", Kind.RATIO, {"client": Ask("ok")}), (WARM,))
+    within = evidence.measure(latency("response_time", 0.5, 0.1), (WARM,))
+    everything = evidence.measure(latency("response_time of everything", 0.5, 0.1), (WARM,))
+
+    assert (ratio.value, ratio.events) == (Interval.exactly(1 / 3), 3)
+    assert within.value == Interval.exactly(0.0), "no document counts as a quick chat"
+    assert within.note == (
+        "9 requests that are no chats are left out; 1 journeys were shed, and count as failed"
+    )
+    assert (everything.value, everything.events) == (Interval.exactly(8 / 12), 12)
+    assert evidence.response_median(WARM) == pytest.approx(0.4)
+
+
+def test_where_there_are_no_chats_it_is_about_all_requests(asked: Asked):
+    evidence = asked(document(0.1), document(0.1, Outcome.HTTP_ERROR), shed())
+
+    ratio = evidence.measure(Indicator("it", Kind.RATIO, {"client": Ask("ok")}), (WARM,))
+
+    assert (ratio.value, ratio.events) == (Interval.exactly(1 / 3), 3)
+
+
+def test_traces_calls_and_tokens_are_those_of_the_chats(asked: Asked):
+    account = asked(
+        sample(0.1, trace_id="a", input_tokens=10, llm_calls=1), document(0.1), document(0.2)
+    ).account(WARM)
+
+    assert account is not None
+    assert (account.requests, account.untraced, account.untold) == (3, 2, 0)
+    assert (account.traces, account.input_tokens, account.llm_calls) == ({"a"}, 10, 1)
+    assert account.client_durations is not None
+    assert account.client_durations.count == 3, "the server's histogram holds them too"
+
+
+# -- streams ---------------------------------------------------------------------------------
+
+
+def stream(*, tokens: int, outcome: Outcome = Outcome.OK) -> Sample:
+    return sample(0.5, outcome, operation="stream", first_token=10.1, output_tokens=tokens)
+
+
+def test_time_per_output_token_needs_more_than_one(asked: Asked):
+    evidence = asked(stream(tokens=5), stream(tokens=1), stream(tokens=5, outcome=Outcome.TIMEOUT))
+
+    measured = evidence.measure(latency("tpot", 0.5, 0.2), (WARM,))
+
+    assert measured.events == 2, "one that failed counts, one without a second token does not"
+    assert measured.value == Interval.exactly(0.5)
+    assert measured.quantile == Interval.exactly(0.1)
+
+
+def test_every_gap_between_tokens_is_an_event_and_a_failed_stream_is_a_slow_one(
+    known_run: KnownRun, known: Callable[..., object]
+):
+    samples = [stream(tokens=4), stream(tokens=4, outcome=Outcome.BROKEN_STREAM), sample(0.1)]
+    run = known_run(known(samples=samples, server_seconds=[0.0] * 3))
+    key = HistogramKey("warm_cache", "stream", Outcome.OK, "inter_token")
+    run.write_histograms(
+        "warm_cache", {**run.read_histograms("warm_cache"), key: Distribution([0.02, 0.02, 0.06])}
+    )
+
+    measured = ClientEvidence(run).measure(latency("inter_token", 0.75, 0.05), (WARM,))
+
+    assert (measured.value, measured.events) == (Interval.exactly(0.5), 4)
+    assert measured.quantile == Interval.exactly(0.06)
+
+
+def test_a_time_that_the_histograms_do_not_hold_is_no_data(asked: Asked):
+    measured = asked(stream(tokens=4)).measure(latency("inter_token"), (WARM,))
+
+    assert (measured.value, measured.note) == (None, "no histogram holds its inter_token")
+
+
+# -- failures --------------------------------------------------------------------------------
+
+
+def test_failures_are_told_apart_by_status_and_the_many_rare_ones_together(asked: Asked):
+    evidence = asked(
+        *[sample(0.1, Outcome.HTTP_ERROR, http_status=503, detail="full", trace_id="f")] * 3,
+        sample(0.1, Outcome.HTTP_ERROR, http_status=500, detail="full", trace_id="g"),
+        *(sample(0.1, Outcome.TIMEOUT, detail=f"port {n}", trace_id=str(n)) for n in range(60)),
+    )
+
+    found = evidence.failures(WARM)
+
+    assert len(found) == 41
+    first, rest = found[0], next(f for f in found if f["detail"] == "other details")
+    assert (first["status"], first["count"], first["trace_id"]) == (503, 3, "f") or first is rest
+    assert (rest["outcome"], rest["count"]) == (Outcome.TIMEOUT, 22)
+    assert sum(int(str(f["count"])) for f in found) == 64
+
+
+def test_a_time_beyond_an_hour_is_in_its_histogram_as_an_hour(asked: Asked):
+    account = asked(sample(5000.0)).account(WARM)
+
+    assert account is not None
+    assert account.problem == ""

@@ -81,10 +81,11 @@ def row(trace: int, name: str = "root", **changes: Any) -> Row:
 
 @pytest.fixture
 def run(known_run: Callable[..., RunDirectory], known: Callable[..., Any]) -> RunDirectory:
-    """Two answered requests, and one that timed out."""
+    """Two answered chats, one that timed out, and a document that leaves no trace."""
     outcomes = (Outcome.OK, Outcome.HTTP_ERROR, Outcome.TIMEOUT)
     samples = [Sample("warm_cache", "chat", "t", 1.0, 1.0, 2.0, o) for o in outcomes]
-    return known_run(known(samples=samples, server_seconds=[1.0] * 3))
+    samples.append(Sample("warm_cache", "read", "d", 1.0, 1.0, 2.0, Outcome.OK, traced=False))
+    return known_run(known(samples=samples, server_seconds=[1.0] * 4))
 
 
 @pytest.fixture

@@ -479,3 +479,53 @@ def test_a_latency_beyond_all_buckets_is_still_a_share():
     measured = replace(seen("metrics", 0.5), quantile=Interval(10.0, math.inf))
 
     assert decide(objective(Kind.LATENCY, 0.95, ["metrics"]), [measured]).status is MISSED
+
+
+# -- doubts and remarks --------------------------------------------------------------------
+
+
+def test_nothing_is_decided_in_a_window_of_which_nothing_can_be_said():
+    promised = objective(Kind.RATIO, 0.95, ["client"], gate=True)
+    evidence = {"client": Answers("client", seen("client", 0.5))}
+    cold = replace(WARM, name="cold", scenarios=("cold",))
+    other = replace(promised, name="other", scenario="cold")
+
+    found = judge([promised, other], [WARM, cold], evidence, [], doubts={"warm": "it was slow"})
+
+    assert [(v.status, v.reason[:21]) for v in found.verdicts] == [
+        (INCONCLUSIVE, "in warm, it was slow"), (MISSED, "client: 50 % of 500, "),
+    ]  # fmt: skip
+    assert found.verdicts[0].measurements[0].value == Interval.exactly(0.5), "it is shown still"
+
+
+def test_a_doubt_on_one_window_is_a_doubt_on_what_is_promised_of_all():
+    promised = objective(Kind.COUNT, 0, ["client"], scenario="all")
+    evidence = {"client": Answers("client", seen("client", 0))}
+
+    found = judge([promised], [WARM], evidence, [], doubts={"warm": "it was slow"})
+
+    assert (found.verdicts[0].status, found.verdicts[0].reason) == (
+        INCONCLUSIVE, "in warm, it was slow",
+    )  # fmt: skip
+
+
+def test_a_doubt_on_a_window_is_none_on_what_was_measured_apart():
+    promised = objective(Kind.AMOUNT, 1.0, ["benchmark"], scenario="all")
+    asks = {"benchmark": Ask("figure", benchmark="observability")}
+    promised = replace(promised, indicator=replace(promised.indicator, asks=asks))
+    evidence = {"benchmark": Answers("benchmark", seen("benchmark", 0.5))}
+
+    found = judge([promised], [WARM], evidence, [], doubts={"warm": "it was slow"})
+
+    assert found.verdicts[0].status is MET
+
+
+def test_remarks_follow_the_sentence():
+    promised = objective(Kind.COUNT, 0, ["client"], gate=True)
+    evidence = {"client": Answers("client", seen("client", 0))}
+
+    found = judge([promised], [WARM], evidence, [], remarks=["In warm, 3 were shed.", "More."])
+
+    assert found.sentence == (
+        "Met: the gate is kept, and no witness contradicts another. In warm, 3 were shed. More."
+    )

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from harness.judge.latencies import CURVE, QUANTILES, Quantile, latencies
 from harness.model import Account, Indicator, Interval, Measurement, Selector, Window
 
+CLIENT = (
+    "response_time of everything", "service_time of everything", "ttft", "tpot", "inter_token",
+)  # fmt: skip
 WARM = Window("warm", ("warm",), 0.0, 10.0)
 
 
@@ -30,7 +33,7 @@ class Ladder:
 
 
 def test_quantiles_with_their_confidence():
-    client = Ladder("client", 1000, ("response_time",))
+    client = Ladder("client", 1000, ("response_time of everything",))
 
     table, curve = latencies([WARM], {"client": client}, None)
 
@@ -50,7 +53,9 @@ def test_quantiles_with_their_confidence():
 
 
 def test_few_requests_give_no_upper_end():
-    table, curve = latencies([WARM], {"client": Ladder("client", 20, ("response_time",))}, None)
+    table, curve = latencies(
+        [WARM], {"client": Ladder("client", 20, ("response_time of everything",))}, None
+    )
 
     assert [q.confidence for q in table] == [(0.006, 0.015), (0.017, None), (0.019, None)]
     assert max(q.quantile for q in curve) == 0.95
@@ -58,7 +63,7 @@ def test_few_requests_give_no_upper_end():
 
 def test_every_witness_is_asked_for_what_it_knows():
     evidence = {
-        "client": Ladder("client", 100, ("response_time", "service_time", "ttft")),
+        "client": Ladder("client", 100, CLIENT),
         "metrics": Ladder("metrics", 100, ("histogram: http_seconds",)),
         "langfuse": Ladder("langfuse", 100, ("trace_latency",)),
     }
@@ -66,13 +71,22 @@ def test_every_witness_is_asked_for_what_it_knows():
     table, curve = latencies([WARM], evidence, Selector("http_seconds"))
 
     rows = [
-        ("client", "response_time"), ("client", "service_time"), ("client", "ttft"),
+        ("client", "response_time"), ("client", "service_time"),
+        ("client", "ttft"), ("client", "tpot"), ("client", "inter_token"),
         ("metrics", "request time"), ("langfuse", "trace_latency"),
     ]  # fmt: skip
     assert [(q.witness, q.time, q.quantile) for q in table] == [
         (*row, q) for row in rows for q in QUANTILES
     ]
-    assert {(q.witness, q.time) for q in curve} == {rows[0], rows[1], rows[3]}
+    assert {(q.witness, q.time) for q in curve} == {rows[0], rows[1], rows[5]}
+
+
+def test_gaps_between_tokens_hang_together_so_nothing_is_said_of_the_true_quantile():
+    table, _ = latencies([WARM], {"client": Ladder("client", 1000, ("inter_token",))}, None)
+
+    assert [(q.value, q.confidence) for q in table] == [
+        (Interval.exactly(at), (None, None)) for at in (0.5, 0.95, 0.99)
+    ]
 
 
 def test_a_witness_without_data_has_no_row():

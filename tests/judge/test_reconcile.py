@@ -374,3 +374,40 @@ def test_traces_are_joined_with_requests_one_to_one(
     )
 
     assert [(a.about, a.finding, a.reason) for a in found] == [("trace ids", finding, reason)]
+
+
+# -- requests that leave no trace ---------------------------------------------------------
+
+
+def test_documents_are_compared_with_the_server_and_only_chats_with_the_traces():
+    client = replace(CLIENT, requests=250, untraced=50, traces=frozenset({"a"}))
+    findings = found(
+        client, replace(METRICS, requests=250), replace(LANGFUSE, traces=frozenset({"a"}))
+    )
+
+    assert findings["client", "metrics", "requests"] == (AGREE, "both count 250")
+    without = (AGREE, "both count 200, without the 50 that leave no trace")
+    assert findings["client", "langfuse", "requests"] == without
+    assert findings["metrics", "langfuse", "requests"] == without
+
+
+def test_a_trace_of_what_leaves_none_is_one_too_many():
+    client = replace(CLIENT, requests=250, untraced=50, traces=frozenset({"a"}))
+
+    findings = found(client, replace(LANGFUSE, requests=203, traces=frozenset({"a"})))
+
+    assert findings["client", "langfuse", "requests"] == (
+        CONTRADICTION,
+        "langfuse counts 3 more than client (203 against 200), without the 50 that leave no trace",
+    )
+
+
+def test_a_window_of_nothing_but_documents_has_no_traces_to_miss():
+    client = Account("client", requests=40, untraced=40, traces=frozenset())
+    langfuse = Account("langfuse", requests=0, traces=frozenset())
+
+    assert found(client, langfuse) == {
+        ("client", "langfuse", "requests"): (
+            AGREE, "both count 0, without the 40 that leave no trace",
+        ),
+    }  # fmt: skip

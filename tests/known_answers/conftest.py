@@ -39,6 +39,8 @@ class Workspace:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # What runs its commands elsewhere, such as `ip netns exec NAME`.
+        self.within: tuple[str, ...] = ()
         self.reports = path / "reports"
         self._started: list[subprocess.Popen[str]] = []
         for name in ("scenarios", "slo.yaml", "prices.yaml"):
@@ -49,7 +51,7 @@ class Workspace:
     ) -> subprocess.Popen[str]:
         """Start a command at the head of a process group, as a terminal does."""
         process = subprocess.Popen(
-            [sys.executable, "-m", program, *arguments],
+            [*self.within, sys.executable, "-m", program, *arguments],
             cwd=self.path,
             env={**PLAIN, "PYTHONPATH": str(ROOT), **environment},
             stdout=subprocess.PIPE,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.whole
+# Whether its promises are met is asserted: a neighbour on the machine would be part of the answer.
+pytestmark = [pytest.mark.whole, pytest.mark.alone]
 
 SECRET = "planted-5ecret-that-nobody-may-write"
 SCENARIOS = ("cold_cache", "max_iterations", "warm_cache")

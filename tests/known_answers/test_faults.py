@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.whole
+# Whether its promises are met is asserted: a neighbour on the machine would be part of the answer.
+pytestmark = [pytest.mark.whole, pytest.mark.alone]
 
 # Three at a time: each is a stack of its own, so none may disturb another.
 TOGETHER = (

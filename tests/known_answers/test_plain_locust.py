@@ -50,31 +50,47 @@ def two_processes() -> tuple[str, ...]:
     return "--processes", "2", "--master-bind-port", port, "--master-port", port
 
 
+SCENARIOS = {
+    p.stem for p in (Path(__file__).parents[2] / "scenarios").glob("*.py") if p.stem[0] != "_"
+}
+
+
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def check_run(workspace: Any, run: Path) -> dict[str, Any]:
+def check_run(workspace: Any, run: Path, processes: int = 1) -> None:
     """Rows, histograms, server and Langfuse must count the same in a run of all scenarios."""
     judged = workspace.run("judge", str(run))
     assert judged.code in {0, 1, 3}, judged.words
     document: dict[str, Any] = json.loads((run / "verdicts.json").read_text())
     (window,) = document["windows"]
-    assert window["name"] == "mixed"
+    assert (window["name"], window["processes"]) == ("mixed", processes)
+    # -t 4s lasts 4 s, however long the imports took.
+    assert window["seconds"] >= 3
     folder = run / "windows/mixed"
     rows = lines(folder / "samples.jsonl")
     histograms = lines(folder / "histograms.jsonl")
-    counts = {a["witness"]: a["requests"] for a in document["accounts"]}
     total = len(rows)
-    assert total > 0
+    assert {r["scenario"] for r in rows} == SCENARIOS
+    assert Counter(r["outcome"] for r in rows) == {"ok": total}
     for time_kept in ("response_time", "service_time"):
         assert sum(h["count"] for h in histograms if h["time"] == time_kept) == total
-    assert counts == {"client": total, "metrics": total, "langfuse": total}
-    assert Counter(r["outcome"] for r in rows) == {"ok": total}
-    assert len({r["trace_id"] for r in rows}) == total
+    counts = {a["witness"]: a["requests"] for a in document["accounts"]}
+    assert (counts["client"], counts["metrics"]) == (total, total)
+    # Documents and refused nonsense leave no trace; of every chat there is the one with its id.
+    sent = [r["trace_id"] for r in rows if r.get("traced", True)]
+    kept = [
+        o["traceId"] for o in lines(folder / "langfuse.jsonl")
+        if o["isRootObservation"]
+    ]  # fmt: skip
+    assert 0 < len(sent) < total
+    assert Counter(kept) == Counter(sent) == Counter(set(sent))
     assert json.loads((run / "run.json").read_text())["ended"] is not None
     assert [a for a in document["agreements"] if a["finding"] == "contradiction"] == []
-    return window
+
+
+ALL = ("-f", "scenarios", "-u", "12", "-r", "12")
 
 
 @pytest.mark.parametrize(
@@ -87,17 +103,35 @@ def check_run(workspace: Any, run: Path) -> dict[str, Any]:
 def test_a_headless_locust_writes_a_run(stack: Any, more: Any, processes: int) -> None:
     workspace, host = stack
     before = workspace.runs()
-    done = workspace.run(
-        "-f", "scenarios", "--headless", "-u", "6", "-r", "6", "-t", "8s", "--host", host, *more(),
-        program="locust",
-    )  # fmt: skip
+    done = workspace.run(*ALL, "--headless", "-t", "4s", "--host", host, *more(), program="locust")
     assert done.code == 0, done.words
     (run,) = [r for r in workspace.runs() if r not in before]
     assert f"judge it with: harness judge reports/{run.name}" in done.flat
-    window = check_run(workspace, run)
-    assert window["processes"] == processes
-    # -t 8s lasts 8 s, however long the imports took.
-    assert window["seconds"] >= 7
+    check_run(workspace, run, processes)
+
+
+def test_a_master_and_two_workers_write_a_run_where_the_master_is(
+    stack: Any, workspaces: Any
+) -> None:
+    workspace, host = stack
+    before = workspace.runs()
+    port = str(free_port())
+    elsewhere = workspaces("elsewhere")
+    workers = [
+        elsewhere.start(
+            "-f", "scenarios", "--worker", "--master-port", port, program="locust"
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    done = workspace.run(
+        *ALL, "--headless", "-t", "4s", "--host", host, "--master", "--expect-workers", "2",
+        "--master-bind-host", "127.0.0.1", "--master-bind-port", port, program="locust",
+    )  # fmt: skip
+    ends = [elsewhere.finish(worker) for worker in workers]
+    assert (done.code, [w.code for w in ends]) == (0, [0, 0]), [done.words, *ends]
+    (run,) = [r for r in workspace.runs() if r not in before]
+    check_run(workspace, run, 2)
+    assert elsewhere.runs() == []
 
 
 def test_every_start_in_the_web_ui_is_a_run_of_its_own(stack: Any) -> None:
@@ -111,9 +145,10 @@ def test_every_start_in_the_web_ui_is_a_run_of_its_own(stack: Any) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as ui:
         wait_for(lambda: reachable(ui))
         for number in (1, 2):
-            form = {"user_count": 4, "spawn_rate": 4, "host": host}
+            form = {"user_count": 12, "spawn_rate": 12, "host": host}
             assert ui.post("/swarm", data=form).json()["success"] is True
             wait_for(lambda: sending(ui))
+            time.sleep(3)  # each of the users has asked something by then
             assert ui.post("/stop").json()["success"] is True
             wait_for(lambda: ui.get("/stats/requests").json()["state"] == "stopped")
             wait_for(lambda n=number: len(ended(workspace, before)) == n)

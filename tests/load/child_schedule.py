@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from harness.load import AgentUser, Constant, Deck, constant, task  # isort: skip - it patches
@@ -15,7 +14,11 @@ import gevent
 from gevent.monkey import get_original
 from locust.env import Environment
 
-from harness.load.session import Session
+from harness.load import clock
+from harness.load.arrivals import seconds
+from harness.load.hands import Alone
+from harness.load.plan import Phase, Plan
+from harness.load.session import Session, schedule_of
 
 stall = get_original("time", "sleep")
 
@@ -25,6 +28,7 @@ class Asker(AgentUser):
 
     wait_time = constant(0.1)
     stalls_at = -1
+    stops_at = -1
     asked = 0
     deck: Deck | None = None
 
@@ -35,14 +39,33 @@ class Asker(AgentUser):
         if Asker.asked == self.stalls_at:
             stall(0.5)
         self.chat(self.deck.draw() if self.deck else "again")
+        if Asker.asked == self.stops_at:
+            self.session.stop()
 
 
-def open_loop(user: Asker, session: Any, duration: str, warmup: str) -> dict[str, Any]:
+def open_loop(environment: Any, session: Session, duration: str, warmup: str) -> dict[str, Any]:
     """Run a schedule of ten a second to its end."""
-    window: Any = SimpleNamespace()
-    session.open_loop = True
-    session.run_schedule(Constant(10, duration, warmup), user.journey, lambda: window)
-    return {"planned": window.planned, "warmup": window.warmup_requests}
+    Asker.arrivals = Constant(10, duration, warmup)
+    hands = Alone(environment, session)
+    plan = Plan(
+        version="1",
+        run_id="20261122-090000-cafe",
+        target=str(Asker.host),
+        open_loop=True,
+        phase="warmup",
+        users={},
+        clock=clock.now(),
+        ceiling=1000,
+    )
+    phases: tuple[tuple[Phase, str], ...] = (("warmup", warmup), ("measure", duration))
+    for phase, length in phases:
+        lengths = {"Asker": seconds(length)}
+        schedule = schedule_of(phase, lengths, {"Asker": Asker})
+        hands.begin(replace(plan, phase=phase, users=lengths, arrivals=len(schedule)), schedule)
+        while not hands.over():
+            gevent.sleep(0.02)
+    account = hands.account()
+    return {"planned": account.planned, "begun": account.begun, "warmup": account.warmed_up}
 
 
 def closed_loop(user: Asker) -> dict[str, Any]:
@@ -63,16 +86,14 @@ def main() -> None:
     environment.create_local_runner()
     session: Any = Session()
     environment.harness_session = session  # type: ignore[attr-defined]
-    user = Asker(environment)
     if what == "closed":
-        facts = closed_loop(user)
+        facts = closed_loop(Asker(environment))
     else:
         Asker.stalls_at = 3 if what == "stalled" else -1
         if what == "deck":
             Asker.deck = Deck(Path(sys.argv[5]))
-        if what == "stopped":
-            gevent.spawn_later(0.5, setattr, session, "stopping", True)
-        facts = open_loop(user, session, duration, warmup)
+        Asker.stops_at = 3 if what == "stopped" else -1
+        facts = open_loop(environment, session, duration, warmup)
     samples = [asdict(s) for s in session.recorder.take_rows()]
     print(json.dumps({"samples": samples, **facts}))
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.load.sse import Event, events
+
+
+def arriving(*chunks: bytes) -> Callable[[], bytes]:
+    """Give one chunk after the other, then the end."""
+    left = iter(chunks)
+    return lambda: next(left, b"")
 
 
 @pytest.mark.parametrize(
@@ -48,16 +57,61 @@ from harness.load.sse import Event, events
             b"data: a\n\ndata: b\n", [Event("message", "a")], id="an event cut short is dropped"
         ),
         pytest.param("data: grüße\n\n".encode(), [Event("message", "grüße")], id="UTF-8"),
+        pytest.param(b"event: token\rdata: a\r\r", [Event("token", "a")], id="lines ending in CR"),
+        pytest.param(
+            b"data: a\r\n\rdata: b\n\r\n",
+            [Event("message", "a"), Event("message", "b")],
+            id="all three ends of a line",
+        ),
+        pytest.param(
+            b"\xef\xbb\xbfdata: a\n\n", [Event("message", "a")], id="a byte order mark at first"
+        ),
+        pytest.param(
+            b"data: a\n\n\xef\xbb\xbfdata: b\n\n",
+            [Event("message", "a")],
+            id="a byte order mark later is part of a name",
+        ),
+        pytest.param(b"event:\ndata: a\n\n", [Event("message", "a")], id="an empty name is none"),
+        pytest.param(b"\n\n\n", [], id="nothing but blank lines"),
+        pytest.param(b"data: \xff\xfe\n\n", [Event("message", "\ufffd\ufffd")], id="not UTF-8"),
+        pytest.param(
+            "data: a\u2028b\x0bc\x85d\n\n".encode(),
+            [Event("message", "a\u2028b\x0bc\x85d")],
+            id="other line breaks are text",
+        ),
     ],
 )
 def test_a_stream_is_read_as_the_standard_says(stream: bytes, expected: list[Event]) -> None:
-    assert list(events(io.BytesIO(stream).readline)) == expected
+    assert list(events(arriving(stream))) == expected
+    byte_by_byte = [stream[i : i + 1] for i in range(len(stream))]
+    assert list(events(arriving(*byte_by_byte))) == expected
 
 
-def test_an_event_is_given_as_soon_as_it_is_whole() -> None:
-    lines = iter([b"data: a\n", b"\n"])
+LINES = st.sampled_from(["data: a", "data:", "event: token", ": ping", "id: 1", "data: ü€", ""])
+ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 
-    def readline() -> bytes:
-        return next(lines)  # asked for a line more than there is, it raises
 
-    assert next(events(readline)) == Event("message", "a")
+@settings(deadline=None)
+@given(st.lists(st.tuples(LINES, ENDS)), st.lists(st.integers(0, 60)))
+def test_how_a_stream_is_cut_into_chunks_makes_no_difference(
+    lines: list[tuple[str, str]], cuts: list[int]
+) -> None:
+    stream = "".join(line + end for line, end in lines).encode()
+    bounds = [0, *sorted({c for c in cuts if 0 < c < len(stream)}), len(stream)]
+    chunks = [stream[a:b] for a, b in pairwise(bounds) if a < b]
+    assert list(events(arriving(*chunks))) == list(events(arriving(stream)))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"], ids=["LF", "CR", "CR LF"])
+def test_an_event_is_given_as_soon_as_it_is_whole(end: bytes) -> None:
+    chunks = iter([b"data: a" + end, end])
+
+    def read() -> bytes:
+        return next(chunks)  # asked for more than there is, it raises
+
+    assert next(events(read)) == Event("message", "a")
+
+
+def test_some_events_only_keep_the_connection_open() -> None:
+    assert Event("ping", "").heartbeat
+    assert not Event("message", "ping").heartbeat

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+HUGE_BYTES = 100 * 1024**2
 ANSWER = json.dumps(
     {
         "response": "It took 42 s.",
@@ -26,16 +26,24 @@ DONE = 'event: done\ndata: {"session_id": "s-2", "iterations": 2, "tool_calls_co
 ERROR = 'event: error\ndata: {"message": "no LLM"}\n\n'
 
 
-def whole(body: str, status: str = "200 OK", length: int | None = None) -> bytes:
+def whole(
+    body: str, status: str = "200 OK", length: int | None = None, headers: str = ""
+) -> bytes:
     size = len(body) if length is None else length
-    head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
+    head = f"HTTP/1.1 {status}\r\nConnection: close\r\n{headers}Content-Length: {size}\r\n\r\n"
     return f"{head}{body}".encode()
 
 
-def chunked(*events: str, ended: bool = True) -> bytes:
-    head = "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+def chunked(*events: str, ended: bool = True, kind: str = "") -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nConnection: close\r\n{kind}Transfer-Encoding: chunked\r\n\r\n"
     parts = "".join(f"{len(e):x}\r\n{e}\r\n" for e in events)
     return (head + parts + ("0\r\n\r\n" if ended else "")).encode()
+
+
+def huge(head: str, body: bytes) -> bytes:
+    """Write 100 MB of body after these headers."""
+    head = f"HTTP/1.1 200 OK\r\nConnection: close\r\n{head}\r\n\r\n"
+    return head.encode() + body * (HUGE_BYTES // len(body))
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Case:
     hangs: bool = False
     stream: bool = False
     answer: str | None = None
+    same: str | None = None
     killed: bool = False
 
 
@@ -58,7 +67,54 @@ CASES = {
     "another answer than the right one": Case(
         whole(ANSWER), "bad_answer", 200, "the answer lacks '43 s'", answer="43 s"
     ),
+    "the answer of the cold cache": Case(whole(ANSWER), "ok", 200, same="It took 42 s."),
+    "another answer than that of the cold cache": Case(
+        whole(ANSWER), "bad_answer", 200,
+        "the answer is not the one given when the cache was cold", same="It took 42 s",
+    ),
     "not JSON": Case(whole("<html>"), "bad_answer", 200, "not JSON: "),
+    "JSON of a hundred thousand levels": Case(
+        whole("[" * 100_000), "bad_answer", 200, "not JSON: "
+    ),
+    "an answer packed unasked": Case(
+        whole("x", headers="Content-Encoding: gzip\r\n"), "bad_answer", 200,
+        "the answer is packed (gzip), which was not asked for",
+    ),
+    "100 MB, and the length is told": Case(
+        huge(f"Content-Length: {HUGE_BYTES}", b"[" * 1024), "bad_answer", 200,
+        "the answer is larger than 0.25 MiB",
+    ),
+    "100 MB, and no length is told": Case(
+        huge("X: y", b"[" * 1024), "bad_answer", 200, "the answer is larger than 0.25 MiB"
+    ),
+    "a stream of 100 MB, all one line": Case(
+        huge("X: y", b"data: " * 1024), "bad_answer", 200, "the answer is larger than 0.25 MiB",
+        stream=True,
+    ),
+    "a stream of 100 MB, all comments": Case(
+        huge("X: y", b": still here\n\n" * 1024), "bad_answer", 200,
+        "the answer is larger than 0.25 MiB", stream=True,
+    ),
+    "headers without an end": Case(
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000, "broken_stream", None,
+        "not HTTP, before an answer came: ",
+    ),
+    "an error of 100 MB": Case(
+        huge("X: y", b"no" * 1024).replace(b"200 OK", b"500 Internal Server Error"),
+        "http_error", 500, "HTTP 500",
+    ),
+    "an error whose body never comes": Case(
+        whole("", "500 Internal Server Error", length=10), "http_error", 500, "HTTP 500",
+        hangs=True,
+    ),
+    "somewhere else": Case(
+        whole("", "307 Temporary Redirect", headers="Location: https://other/\r\n"),
+        "bad_answer", 307, "HTTP 307: it points to https://other/; redirects are not followed",
+    ),
+    "two answers at once": Case(
+        whole(ANSWER).replace(b"close", b"keep-alive") * 2, "broken_stream", None,
+        "not HTTP, before an answer came: ",
+    ),
     "an empty body": Case(whole(""), "bad_answer", 200, "not JSON: "),
     "an internal error": Case(
         whole("{}", "500 Internal Server Error"), "http_error", 500, "HTTP 500"
@@ -69,15 +125,26 @@ CASES = {
     "an error instead of a stream": Case(
         whole("{}", "503 Service Unavailable"), "http_error", 503, "HTTP 503", stream=True
     ),
-    "no answer, and the connection is closed": Case(b"", "broken_stream", None, ""),
-    "no answer, and the connection stays open": Case(b"", "timeout", None, "", hangs=True),
+    "no answer, and the connection is closed": Case(
+        b"", "broken_stream", None, "the connection was closed before an answer came"
+    ),
+    "no answer, and the connection stays open": Case(
+        b"", "timeout", None, "no whole answer within 0.5 s", hangs=True
+    ),
+    "half a header, then the end": Case(
+        b"HTTP/1.1 200 OK\r\nContent-", "broken_stream", None, "not HTTP, before an answer came: "
+    ),
     "half a body, then the end": Case(
-        whole("{}", length=100), "broken_stream", 200, ""
+        whole("{}", length=100), "broken_stream", 200,
+        "the connection was closed within the answer",
     ),
     "half a body, then silence": Case(
-        whole("{}", length=100), "timeout", 200, "", hangs=True
+        whole("{}", length=100), "timeout", 200, "no whole answer within 0.5 s", hangs=True
     ),
-    "not HTTP at all": Case(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "broken_stream", None, ""),
+    "not HTTP at all": Case(
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "broken_stream", None,
+        "not HTTP, before an answer came: ",
+    ),
     "a whole stream": Case(chunked(TOKEN, USAGE, DONE), "ok", 200, stream=True),
     "the right answer, streamed": Case(
         chunked(TOKEN, USAGE, DONE), "ok", 200, stream=True, answer="42 s"
@@ -91,10 +158,26 @@ CASES = {
         stream=True,
     ),
     "a stream cut off between two chunks": Case(
-        chunked(TOKEN, ended=False), "broken_stream", 200, "", stream=True
+        chunked(TOKEN, ended=False), "broken_stream", 200,
+        "the connection was closed within the answer", stream=True,
     ),
     "a stream that falls silent": Case(
-        chunked(TOKEN, ended=False), "timeout", 200, "", stream=True, hangs=True
+        chunked(TOKEN, ended=False), "broken_stream", 200, "stalled: no event for 0.2 s",
+        stream=True, hangs=True,
+    ),
+    "a stream whose end is not told after its last event": Case(
+        chunked(TOKEN, DONE, ended=False), "ok", 200, stream=True, hangs=True
+    ),
+    "a page instead of a stream": Case(
+        chunked("<html>", kind="Content-Type: text/html\r\n"), "broken_stream", 200,
+        "the stream ended without its done event; its content type is text/html", stream=True,
+    ),
+    "a stream of junk": Case(
+        chunked("\x00\x01\x7f" * 1000), "broken_stream", 200,
+        "the stream ended without its done event", stream=True,
+    ),
+    "a stream whose data is not JSON": Case(
+        chunked("event: token\ndata: {\n\n"), "bad_answer", 200, "not JSON: ", stream=True
     ),
     "a stream that reports an error": Case(
         chunked(TOKEN, ERROR), "bad_answer", 200, "error event: no LLM", stream=True
@@ -103,7 +186,7 @@ CASES = {
         b"", "cut_off", None, "the load ended", hangs=True, killed=True
     ),
     "the load ends within a stream": Case(
-        chunked(TOKEN, ended=False), "cut_off", None, "the load ended", stream=True, hangs=True,
+        chunked(TOKEN, ended=False), "cut_off", 200, "the load ended", stream=True, hangs=True,
         killed=True,
     ),
 }  # fmt: skip
@@ -112,7 +195,13 @@ CASES = {
 def asked(cases: dict[str, Case]) -> str:
     return json.dumps(
         [
-            {"message": m, "stream": c.stream, "answer": c.answer, "killed": c.killed}
+            {
+                "message": m,
+                "stream": c.stream,
+                "answer": c.answer,
+                "same": c.same,
+                "killed": c.killed,
+            }
             for m, c in cases.items()
         ]
     )
@@ -203,10 +292,28 @@ def test_whole_and_streamed_chats_go_to_their_own_paths(kept: dict[str, Any], se
     assert len(kept["samples"]) == len(paths)
 
 
-def test_a_target_that_is_not_there_refused_the_request(in_child: Callable[..., Any]) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # taken, but nobody listens
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        cases = {"anyone there?": Case(b"", "refused", None)}
-        refused = in_child("child_outcomes.py", url, asked(cases))["samples"]
-    assert [(s["outcome"], s["http_status"]) for s in refused] == [("refused", None)]
+@pytest.mark.parametrize("message", [pytest.param(m, id=m) for m in CASES])
+def test_a_good_answer_is_the_next_turn_of_its_conversation(
+    kept: dict[str, Any], message: str
+) -> None:
+    good = CASES[message].outcome == "ok"
+    turns = [[message, "It took 42 s."]] if good else []
+    assert kept["conversations"][message] == ["s-2" if good else "s-1", turns]
+
+
+def test_of_an_answer_that_is_too_large_the_client_keeps_next_to_nothing(
+    kept: dict[str, Any],
+) -> None:
+    assert kept["grown_bytes"] < HUGE_BYTES / 4
+
+
+def test_what_a_broken_stream_brought_before_is_kept(kept: dict[str, Any]) -> None:
+    stalled = sample_of(kept, "a stream that falls silent")
+    assert (stalled["events"], stalled["longest_gap"]) == (1, None)
+    assert stalled["start"] <= stalled["first_token"] <= stalled["end"] - 0.2
+    assert stalled["output_tokens"] is None
+
+
+def test_a_whole_answer_has_no_events(kept: dict[str, Any]) -> None:
+    sample = sample_of(kept, "a whole answer")
+    assert (sample["events"], sample["longest_gap"], sample["first_token"]) == (None, None, None)

@@ -57,6 +57,7 @@ def agreement(about: str, one: str, other: str, finding: str = "agree", **change
 def account(witness: str, **changes: Any) -> dict[str, Any]:
     return {
         "window": "warm_cache", "witness": witness, "requests": 200, "unanswered": 0, "unsent": 0,
+        "untraced": 0,
         "llm_calls": 400, "tool_calls": 400, "input_tokens": 200000, "output_tokens": 10000,
         "cost_usd": None, "null_probe_p99": None, "problem": "", **changes,
     }  # fmt: skip
@@ -131,7 +132,9 @@ def small_document() -> dict[str, Any]:
                 "name": "warm_cache", "scenarios": ["warm_cache"],
                 "start": 1790000000.0, "end": 1790000040.0, "seconds": 40.0,
                 "arrivals": "Poisson, 5 per second", "open_loop": True, "processes": 1,
-                "planned": 200, "requests": 200, "warmup_requests": 10,
+                "planned": 200, "begun": 200, "requests": 200, "warmup_requests": 10,
+                "shed": 0, "not_sent": 0, "may_be_lost": 0, "stopped_by": "", "notices": [],
+                "generator": {"processes": [], "piece": 1.0, "moments": []},
                 "achieved_rate": 5.0, "offered_rate": 5.0,
                 "lateness_p99": 0.001, "cpu_share": 0.2, "notes": [],
                 "failures": [],

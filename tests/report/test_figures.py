@@ -133,3 +133,15 @@ def test_promise(promise: str, unit: str, text: str) -> None:
 def test_small_things() -> None:
     assert (figures.count(200000), figures.count(None)) == ("200,000", "—")
     assert (figures.rate(5.0), figures.rate(None)) == ("5 /s", "—")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param(None, "—", id="unknown"),
+        pytest.param(90 * 2**20, "90 MiB", id="a process"),
+        pytest.param(2000 * 2**20, "2,000 MiB", id="thousands apart"),
+    ],
+)
+def test_sizes(value: float | None, text: str) -> None:
+    assert figures.size(value) == text

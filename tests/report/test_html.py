@@ -119,7 +119,8 @@ def test_times_side_by_side(document: dict[str, Any]) -> None:
 def test_load_parts_and_how_to_do_it_again(document: dict[str, Any]) -> None:
     html = page(document)
     assert (
-        "warm_cache Poisson, 5 per second open loop, 1 process 40 s 5 /s 5 /s 200 200 10 0 0 1 ms 20 % 4 ms"
+        "warm_cache Poisson, 5 per second open loop , 1 process 40 s 5 /s 5 /s 200 0 0 200 0 0 0 10 "
+        "1 ms 4 ms"
     ) in section(html, "load")
     assert section(html, "parts") == (
         "What was real stand-in LLM simulated real app the target a note on the run"
@@ -255,3 +256,68 @@ def test_agent_and_tools_as_the_traces_show_them(document: dict[str, Any]) -> No
 
 def test_without_traces_there_is_no_word_on_the_agent(document: dict[str, Any]) -> None:
     assert 'id="agent"' not in page(document)
+
+
+def test_a_closed_loop_is_called_one_and_says_what_it_hides(document: dict[str, Any]) -> None:
+    assert "Each user waits" not in section(page(document), "load")
+    document["windows"][0].update(open_loop=False, arrivals="closed loop, 5 users", planned=None)
+    told = section(page(document), "load")
+    assert (
+        "warm_cache: closed loop. Each user waits for an answer before asking again, so a slow "
+        "target is asked less, and the waiting of those who would have come meanwhile is in no "
+        "figure here."
+    ) in told
+    assert "closed loop, 5 users closed loop , 1 process" in told
+
+
+def test_what_was_not_sent_shed_lost_or_stopped_is_told(document: dict[str, Any]) -> None:
+    document["windows"][0].update(
+        planned=260, shed=30, not_sent=20, may_be_lost=10, notices=["it was stopped at 200"]
+    )
+    document["accounts"][0].update(unsent=37)
+    told = section(page(document), "load")
+    assert "40 s 5 /s 5 /s 260 30 20 200 7 0 10 10 1 ms 4 ms" in told
+    assert "warm_cache : it was stopped at 200" in told
+
+
+def test_how_each_load_process_fared(document: dict[str, Any]) -> None:
+    document["windows"][0]["generator"] = {
+        "processes": [
+            {"process": 0, "seconds": 40, "begun": 200, "lateness": 0.03, "loop_lag_p99": 0.02,
+             "cpu_mean": 0.1, "cpu_most": 0.25, "sockets": 12, "in_flight": 9, "gc_seconds": 0.004,
+             "memory_first": 90 * 2**20, "memory_last": 95 * 2**20}
+        ],
+        "piece": 1.0,
+        "moments": [
+            {"at": 1.0, "lateness": 0.03, "loop_lag": 0.02, "machine": 0.5, "cpu": [0.25]}
+        ],
+    }  # fmt: skip
+    html = page(document)
+    assert "How the generator fared in warm_cache" in section(html, "load")
+    assert "0 200 30 ms 20 ms 10 % 25 % 9 12 4 ms 90 MiB 95 MiB" in section(html, "load")
+    assert html.count('class="fared"') == 1
+
+
+def test_streams_have_rows_of_their_own(document: dict[str, Any]) -> None:
+    one = document["quantiles"][0]
+    for time, low in (("ttft", 0.1), ("tpot", 0.02), ("inter_token", 0.03)):
+        value = {"low": low, "high": low}
+        for q in (0.5, 0.99):
+            document["quantiles"].append({**one, "time": time, "quantile": q, "value": value})
+    told = section(page(document), "times")
+    assert "What was streamed client time to first token 200 events 100 ms" in told
+    assert "client time per output token 200 events 20 ms" in told
+    assert "client between two tokens 200 gaps 30 ms" in told
+
+
+def test_a_failure_is_told_with_its_status_and_what_was_never_sent_has_no_trace(
+    document: dict[str, Any],
+) -> None:
+    one = {"operation": "chat", "detail": "full", "count": 3, "trace_id": "abc"}
+    document["windows"][0]["failures"] = [
+        {**one, "outcome": "http_error", "status": 503},
+        {**one, "outcome": "shed", "status": None, "trace_id": ""},
+    ]
+    told = section(page(document), "failures")
+    assert "chat http_error 503 full 3 abc" in told
+    assert "chat shed full 3 —" in told

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from harness.report.html import page
 from harness.report.verdicts import by_gravity, disputes, gravest, read_verdicts, witnesses
 from harness.runs import RunError
 
@@ -22,6 +23,21 @@ def test_what_an_older_document_does_not_say_is_empty(
     older = {k: v for k, v in document.items() if k not in later}
     (tmp_path / "verdicts.json").write_text(json.dumps(older), encoding="utf-8")
     assert read_verdicts(tmp_path) == {**older, **{k: [] for k in later}}
+
+
+def test_a_window_of_an_older_document_shed_and_lost_nothing(
+    tmp_path: Path, document: dict[str, Any]
+) -> None:
+    later = ("begun", "shed", "not_sent", "may_be_lost", "stopped_by", "notices", "generator")
+    (window,) = document["windows"]
+    older = {**document, "windows": [{k: v for k, v in window.items() if k not in later}]}
+    (tmp_path / "verdicts.json").write_text(json.dumps(older), encoding="utf-8")
+    read = read_verdicts(tmp_path)["windows"][0]
+    assert {k: read[k] for k in later} == {
+        "begun": None, "shed": 0, "not_sent": None, "may_be_lost": 0, "stopped_by": "",
+        "notices": [], "generator": {"processes": [], "piece": 1.0, "moments": []},
+    }  # fmt: skip
+    assert "warm_cache" in page(read_verdicts(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -65,3 +65,10 @@ Not measured, and so not judged: middleware\\_cpu.
 Figures of the benchmark observability are of 2026-11-22T07:00:00Z, cpus 8. cpus was 8 when it was \
 measured and is 2 in this run.
 """ in summary(measured)
+
+
+def test_how_the_load_went_is_told(document: dict[str, Any]) -> None:
+    document["windows"][0]["notices"] = ["the sending was stopped: --max-requests 9 was reached"]
+    assert (
+        "\n- In warm\\_cache, the sending was stopped: --max-requests 9 was reached\n"
+    ) in summary(document)

@@ -1,23 +1,25 @@
-"""Answers of the chat API, whole and streamed, good and bad."""
+"""Answers of the Filesystem Agent, whole and streamed, good and bad."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from harness.load.apis.filesystem_agent import FilesystemAgent
 from harness.load.chat_api import (
     Answer,
     BadAnswerError,
     BrokenStreamError,
-    question,
-    read_answer,
-    read_stream,
+    Conversation,
+    Pieces,
 )
+from harness.load.sse import events
 
+AGENT = FilesystemAgent()
+read_answer = AGENT.read_answer
 ANSWER: dict[str, Any] = {
     "response": "42 s",
     "session_id": "s-1",
@@ -33,13 +35,30 @@ def ticks() -> Callable[[], float]:
     return lambda: float(next(instants))
 
 
-def stream(*lines: str) -> Callable[[], bytes]:
-    return io.BytesIO("".join(f"{line}\n" for line in lines).encode()).readline
+def read_stream(*lines: str, pieces: Pieces | None = None) -> Answer:
+    chunks = iter([f"{line}\n".encode() for line in lines])
+    return AGENT.read_stream(events(lambda: next(chunks, b"")), pieces or Pieces(ticks()))
 
 
 def test_a_question_is_sent_with_its_session_only_if_there_is_one() -> None:
-    assert question("How long?", None) == {"message": "How long?"}
-    assert question("How long?", "s-1") == {"message": "How long?", "session_id": "s-1"}
+    new, old = Conversation(), Conversation("s-1", [("Who?", "Me.")])
+    assert AGENT.body("How long?", None, stream=False) == {"message": "How long?"}
+    assert AGENT.body("How long?", new, stream=False) == {"message": "How long?"}
+    assert AGENT.body("How long?", old, stream=True) == {
+        "message": "How long?",
+        "session_id": "s-1",
+    }
+
+
+def test_whole_and_streamed_answers_have_their_own_paths() -> None:
+    assert AGENT.path(stream=False) == "/api/chat"
+    assert AGENT.path(stream=True) == "/api/chat/stream"
+
+
+def test_the_token_of_the_environment_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TARGET_TOKEN", "let-me-in")
+    monkeypatch.delenv("TARGET_HEADERS", raising=False)
+    assert AGENT.headers() == {"Authorization": "Bearer let-me-in"}
 
 
 def test_an_answer_is_read_whole() -> None:
@@ -57,7 +76,7 @@ def test_an_app_that_tries_again_says_how_many_calls_it_made() -> None:
     body = json.dumps({**ANSWER, "llm_calls": 5}).encode()
     done = 'data: {"session_id": "s-1", "iterations": 2, "llm_calls": 3}'
 
-    streamed = read_stream(stream("event: done", done, ""), ticks())
+    streamed = read_stream("event: done", done, "")
 
     assert (read_answer(body).llm_calls, streamed.llm_calls) == (5, 3)
 
@@ -103,31 +122,46 @@ def test_what_is_no_answer_is_a_bad_answer(body: bytes, problem: str) -> None:
 
 
 def test_a_stream_is_read_to_its_end_and_its_first_token_is_timed_once() -> None:
-    lines = stream(
+    pieces = Pieces(ticks())
+    answer = read_stream(
         "event: tool_call", 'data: {"name": "grep"}', "",
         "event: token", 'data: {"content": "42"}', "",
         "event: token", 'data: {"content": " s"}', "",
         "event: usage", 'data: {"input_tokens": 900, "output_tokens": 30}', "",
         "event: done", 'data: {"session_id": "s-1", "iterations": 2, "tool_calls_count": 3}', "",
+        pieces=pieces,
     )  # fmt: skip
-    assert read_stream(lines, ticks()) == Answer(
+    assert answer == Answer(
         text="42 s",
         session_id="s-1",
         input_tokens=900,
         output_tokens=30,
         llm_calls=2,
         tool_calls=3,
-        first_token=1.0,
+        first_token=3.0,  # the clock was read at the start, for the tool call, and for each token
+        events=2,
+        gaps=(1.0,),
     )
+    assert pieces.last_heard == 4.0
 
 
 def test_a_stream_of_no_token_has_no_first_one() -> None:
-    assert read_stream(stream("event: done", "data: {}", ""), ticks()) == Answer(text="")
+    assert read_stream("event: done", "data: {}", "") == Answer(text="", events=0)
 
 
-def test_events_that_are_not_of_the_api_may_carry_anything() -> None:
-    lines = stream("event: ping", "data: not JSON", "", "event: done", "data: {}", "")
-    assert read_stream(lines, ticks()) == Answer(text="")
+@pytest.mark.parametrize(("name", "heard"), [("status", 2.0), ("ping", 1.0), ("keepalive", 1.0)])
+def test_events_that_are_not_of_the_api_may_carry_anything_and_heartbeats_are_no_sign_of_life(
+    name: str, heard: float
+) -> None:
+    pieces = Pieces(ticks())
+    lines = (f"event: {name}", "data: not JSON", "", "event: done", "data: {}", "")
+    assert read_stream(*lines, pieces=pieces) == Answer(text="", events=0)
+    assert pieces.last_heard == heard
+
+
+def test_nothing_is_read_after_the_last_event() -> None:
+    answer = read_stream("event: done", "data: {}", "", "event: error", "data: {}", "")
+    assert answer == Answer(text="", events=0)
 
 
 @pytest.mark.parametrize(
@@ -170,5 +204,5 @@ def test_a_stream_that_goes_wrong_is_told_apart(
     lines: tuple[str, ...], kind: type[ValueError], problem: str
 ) -> None:
     with pytest.raises(kind) as bad:
-        read_stream(stream(*lines), ticks())
+        read_stream(*lines)
     assert str(bad.value) == problem

@@ -6,7 +6,7 @@ import httpx
 import pytest
 import respx
 
-from harness.evidence.scrape import metrics_url, scrape
+from harness.scrape import metrics_url, scrape
 
 URL = "http://app/metrics"
 

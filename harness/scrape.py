@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import httpx
 
+from harness.credentials import target_headers
 from harness.runs import Snapshot
 
 _TIMEOUT_SECONDS = 10.0
@@ -23,11 +24,10 @@ def scrape(url: str, target: str) -> Snapshot:
     """
     Read the metrics at an address; a snapshot without text says why there is none.
 
-    TARGET_TOKEN goes along only when the address is the target's own.
+    What proves to the target who asks goes along only when the address is its own.
     """
     own = httpx.URL(url).netloc == httpx.URL(target).netloc
-    token = os.environ.get("TARGET_TOKEN") if own else None
-    headers = {"Accept": _TEXT} | ({"Authorization": f"Bearer {token}"} if token else {})
+    headers = {"Accept": _TEXT} | (target_headers() if own else {})
     with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
         at, begin = time.time(), time.perf_counter()  # a client takes long to make: not counted
         try:

@@ -1,0 +1,69 @@
+"""Paths into JSON answers, and what is made of what lies there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.load.chat_api import BadAnswerError
+from harness.load.fields import count, document, look_up, path_of, shown, word
+
+TOLD = {"a": {"b": [1, {"c-d e": "x"}]}, "n": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a.b[0]", 1),
+        ("a.b[1].c-d e", "x"),
+        ("a.b[-1].c-d e", "x"),
+        ("a.b[-3]", None),
+        ("a.b[2]", None),
+        ("a.b.c", None),
+        ("a[0]", None),
+        ("n.x", None),
+    ],
+)
+def test_a_path_leads_to_a_value_or_to_nothing(text: str, found: Any) -> None:
+    assert look_up(TOLD, path_of(text)) == found
+
+
+def test_a_path_may_begin_in_a_list() -> None:
+    assert look_up([[1, 2]], path_of("[0][1]")) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".a", "a.", "a..b", "a[", "a[]", "a[x]", "a]", "[0]a", 3, None]
+)
+def test_what_is_no_path_is_refused(text: object) -> None:
+    with pytest.raises(ValueError) as refused:
+        path_of(text)
+    assert str(refused.value) == (
+        f"{text!r} is not a path; write it like choices[0].message.content"
+    )
+
+
+@pytest.mark.parametrize("value", ["9", 1.5, True, -1, [], {}])
+def test_only_whole_numbers_are_counts(value: object) -> None:
+    assert (count(0, "n"), count(7, "n"), count(None, "n")) == (0, 7, None)
+    with pytest.raises(BadAnswerError) as bad:
+        count(value, "n")
+    assert str(bad.value) == f"the field 'n' is {value!r}, not a count"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [("s-1", "s-1"), (7, "7"), ("", None), (None, None), (True, None), ([], None)],
+)
+def test_names_are_texts_or_numbers(value: object, name: str | None) -> None:
+    assert word(value) == name
+
+
+def test_a_document_may_be_too_deep_to_read() -> None:
+    with pytest.raises(BadAnswerError):
+        document("[" * 100_000)
+
+
+def test_a_long_value_is_shown_by_its_beginning() -> None:
+    assert shown("a" * 1000) == "'" + "a" * 79 + "..."
