@@ -33,7 +33,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     file = tmp_path_factory.mktemp("reports") / "benchmarks" / "observability.json"
     figures = run(
         "observability", "--files", "100", "--pairs", "2", "--chats", "3", "--rest", "1.5",
-        "--requests", "300", "--scrapes", "3", "--rounds", "2", "--output", str(file),
+        "--requests", "150", "--scrapes", "3", "--rounds", "2", "--output", str(file),
     )  # fmt: skip
     return figures, file
 
