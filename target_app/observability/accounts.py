@@ -24,6 +24,7 @@ class Accounts:
         models = () if prices is None else prices.models
         if prices is not None:
             metrics.know_models(models)
+        self._unpriced = metrics.errors.labels("unpriced", "llm")
         self._costs = {model: metrics.llm_cost.labels(model) for model in models}
 
     def book(self, reply: Reply, *, whole: bool = True) -> None:
@@ -46,7 +47,7 @@ class Accounts:
         priced = self._prices.cost(reply.model, reply.usage)
         if priced is None:
             # What it cost is not known, so the series of the unpriced stays at 0.
-            metrics.errors.labels("unpriced", "llm").inc()
+            self._unpriced.inc()
         else:
             self._costs[priced.model].inc(priced.usd)
 

@@ -228,6 +228,8 @@ def _placed(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
     if trace is not None:
         fields.setdefault("trace_id", trace.trace_id)
         fields.setdefault("route", trace.route)
+        if trace.session_id is not None:
+            fields.setdefault("session_id", trace.session_id)
     session_id = structlog.contextvars.get_contextvars().get("session_id")
     if session_id is not None:
         fields.setdefault("session_id", session_id)

@@ -7,9 +7,8 @@ The wrapped parts know nothing of it. Time is measured with `time.perf_counter`,
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from typing import Literal, TypeVar
 
@@ -55,58 +54,47 @@ class ObservedLLM:
 
     async def call(self, prompt: Prompt, on_token: OnToken | None) -> Reply:
         """Ask once; whatever way the call ends, it is counted once."""
-        generation = self._trace.iteration.child(
-            "generation", "llm", lazily=lambda: self._asked(prompt, on_token)
-        )
-        headers = {**prompt.headers, **self._trace.forwarded, **generation.headers()}
+        generation = self._trace.iteration
+        if generation.is_recording:
+            generation = generation.child(
+                "generation", "llm", lazily=lambda: self._asked(prompt, on_token)
+            )
+        headers = prompt.headers
+        if self._trace.forwarded or generation.is_recording:
+            headers = {**headers, **self._trace.forwarded, **generation.headers()}
 
         def broke_off(part: Reply) -> None:
             self._accounts.book(part, whole=False)
             generation.update(lazily=lambda: _answered(part))
-            if asked.broke_off is not None:
-                asked.broke_off(part)
+            if prompt.broke_off is not None:
+                prompt.broke_off(part)
 
-        asked = prompt
-        prompt = dataclasses.replace(asked, headers=headers, broke_off=broke_off)
-        with generation:
-            reply = await self._timed(prompt, on_token, generation)
-            self._accounts.book(reply)
-            generation.update(lazily=lambda: _answered(reply))
-        await self._accounts.check(prompt, reply)
-        return reply
-
-    async def _timed(self, prompt: Prompt, on_token: OnToken | None, generation: Span) -> Reply:
-        """Make the call, and count and time it."""
-        seen = False
-
-        async def first_seen(text: str) -> None:
-            nonlocal seen
-            if not seen:
-                seen = True
-                generation.first_token()
-            if on_token is not None:
-                await on_token(text)
-
+        asked = Prompt(prompt.messages, prompt.tools, headers, prompt.timeout_seconds, broke_off)
+        heard = None if on_token is None else _first_told(generation, on_token)
         metrics = self._metrics
         status = "error"
-        started = time.perf_counter()
-        try:
-            reply = await self._llm.call(prompt, None if on_token is None else first_seen)
-            status = "success"
-        except LLMError as error:
-            metrics.errors.labels(error.kind, "llm").inc()
-            generation.fail(str(error))
-            raise
-        except asyncio.CancelledError:
-            generation.fail(CLIENT_LEFT)
-            raise
-        except Exception as error:
-            generation.fail(type(error).__name__)
-            raise
-        finally:
-            duration = time.perf_counter() - started
-            observe(metrics.llm_call_duration, duration, current_exemplar())
-            child(metrics.llm_calls, status).inc()
+        with generation:
+            started = time.perf_counter()
+            try:
+                reply = await self._llm.call(asked, heard)
+                status = "success"
+            except LLMError as error:
+                metrics.errors.labels(error.kind, "llm").inc()
+                generation.fail(str(error))
+                raise
+            except asyncio.CancelledError:
+                generation.fail(CLIENT_LEFT)
+                raise
+            except Exception as error:
+                generation.fail(type(error).__name__)
+                raise
+            finally:
+                duration = time.perf_counter() - started
+                observe(metrics.llm_call_duration, duration, current_exemplar())
+                child(metrics.llm_calls, status).inc()
+            self._accounts.book(reply)
+            generation.update(lazily=lambda: _answered(reply))
+        await self._accounts.check(asked, reply)
         return reply
 
     def _asked(self, prompt: Prompt, on_token: OnToken | None) -> Details:
@@ -119,6 +107,20 @@ class ObservedLLM:
             "input": prompt.messages,
             "metadata": {"tools_offered": len(prompt.tools)},
         }
+
+
+def _first_told(generation: Span, on_token: OnToken) -> OnToken:
+    """Pass on the pieces of an answer, and tell of the first."""
+    seen = False
+
+    def hear(text: str) -> Awaitable[None]:
+        nonlocal seen
+        if not seen:
+            seen = True
+            generation.first_token()
+        return on_token(text)
+
+    return hear
 
 
 def _answered(reply: Reply) -> Details:
@@ -155,33 +157,46 @@ class ObservedTurns:
         else:
             strategy = "sequential"
             metrics.sequential_tool_executions.inc(len(calls))
-        with self._trace.iteration.child(
+        waited = metrics.tool_semaphore_wait.observe
+        iteration = self._trace.iteration
+        if not iteration.is_recording:
+            return await self._orchestrator.run_turn(
+                calls, finished, run_call=self._counted, waited=waited
+            )
+        with iteration.child(
             "span", "tool-execution", metadata={"strategy": strategy, "calls": len(calls)}
         ) as turn:
 
             async def run_call(call: ToolCall) -> ToolResult:
-                name = call.name if call.name in TOOLS else UNKNOWN_TOOL
-                with turn.child("tool", name, input=call.arguments) as span:
-                    started = time.perf_counter()
-                    result = await self._run_call(call)
-                    duration = time.perf_counter() - started
-                    self._count(name, result, duration)
-                    span.update(lazily=lambda: _came_to(result, duration))
-                    if result.status != "success":
-                        span.fail(result.result.error or result.status)
-                return result
+                with turn.child("tool", _known(call.name), input=call.arguments) as span:
+                    return await self._counted(call, span)
 
             return await self._orchestrator.run_turn(
-                calls, finished, run_call=run_call, waited=metrics.tool_semaphore_wait.observe
+                calls, finished, run_call=run_call, waited=waited
             )
 
-    def _count(self, name: str, result: ToolResult, duration: float) -> None:
+    async def _counted(self, call: ToolCall, span: Span | None = None) -> ToolResult:
+        """Run a call, count and time it, and tell its span what it came to."""
+        started = time.perf_counter()
+        result = await self._run_call(call)
+        duration = time.perf_counter() - started
+        name = _known(call.name)
         metrics = self._metrics
         child(metrics.tool_executions, name, result.status).inc()
         observe(child(metrics.tool_execution_duration, name), duration, current_exemplar())
         if result.blocked is not None:
             metrics.sandbox_security_blocks.labels(result.blocked).inc()
             metrics.errors.labels(result.blocked, "sandbox").inc()
+        if span is not None:
+            span.update(lazily=lambda: _came_to(result, duration))
+            if result.status != "success":
+                span.fail(result.result.error or result.status)
+        return result
+
+
+def _known(name: str) -> str:
+    """Answer the name that is told of a tool: what the LLM made up is no label."""
+    return name if name in TOOLS else UNKNOWN_TOOL
 
 
 def _came_to(result: ToolResult, duration: float) -> Details:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -150,8 +150,11 @@ class Observed:
     @contextmanager
     def chat(self, session_id: str, message: str) -> Iterator[Seams]:
         """Count, time and trace a chat, whatever way it ends."""
-        trace_of_chat = self._tracing.chat(current() or new_trace(), session_id, message)
-        with in_session(session_id), trace_of_chat as trace:
+        request = current()
+        # A line of a request names its session by itself.
+        session = in_session(session_id) if request is None else nullcontext()
+        trace_of_chat = self._tracing.chat(request or new_trace(), session_id, message)
+        with session, trace_of_chat as trace:
             seams = _ObservedChat(self._metrics, self._accounts, self._model, trace)
             try:
                 yield seams
@@ -203,11 +206,11 @@ class _ObservedChat:
         return ObservedTurns(orchestrator, run_call, self._metrics, self._trace)
 
     def listener(self, listener: Listener) -> Listener:
-        async def hear(event: Event) -> None:
+        def hear(event: Event) -> Awaitable[None]:
             if isinstance(event, IterationStarted):
                 self._iterations = event.iteration
                 self._trace.begin_iteration(event.iteration)
-            await listener(event)
+            return listener(event)
 
         return hear
 

@@ -73,6 +73,8 @@ class ChatTrace:
 
     def begin_iteration(self, number: int) -> None:
         """Begin the next iteration, ending the one before."""
+        if not self.root.is_recording:
+            return
         self.end_iteration()
         self.iteration = self.root.child("span", f"iteration {number}")
 

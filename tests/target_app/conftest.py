@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from target_app.agent.messages import ToolCall
 from target_app.main import create_app
+from target_app.observability.logs import flush_logs
 from target_app.services import Edges
 from target_app.settings import Settings
 from tests.target_app.scripted import HOUR_NS, PRICES, RunningApp, ScriptedLLM, Start
@@ -26,6 +27,29 @@ _keys = itertools.count()
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+# Each within what captures its phase: between two of them a line would come out on the terminal.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    return (yield from _lines_written())
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    return (yield from _lines_written())
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    return (yield from _lines_written())
+
+
+def _lines_written() -> Iterator[None]:
+    try:
+        return (yield)
+    finally:
+        flush_logs()
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ def environment(documents: Path, **more: str) -> dict[str, str]:
         "OPENAI_API_KEY": "sk-not-shown",
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
         "PORT": "0",
+        # Loading a tokenizer takes a second; tests of counting ask for it.
+        "TOKEN_CHECK_EVERY": "0",
         **more,
     }
 

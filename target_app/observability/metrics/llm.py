@@ -81,7 +81,8 @@ class LLMGroup:
 
     def count_usage(self, usage: Usage) -> None:
         """Count the tokens of one LLM call."""
-        amounts = (usage.all_input, usage.all_output, usage.total)
+        asked, answered = usage.all_input, usage.all_output
+        amounts = (asked, answered, asked + answered)
         for (total, per_call), amount in zip(self._token_children, amounts, strict=True):
             total.inc(amount)
             per_call.observe(amount)
