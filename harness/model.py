@@ -283,7 +283,9 @@ class Measurement:
     A witness that has no data answers None; it never answers zero. One that
     knows only a range, as a histogram bucket does, answers the range. For
     latency and ratio `value` is the share of good events among `events`;
-    `quantile` is where a latency's quantile lies, in seconds.
+    `quantile` is where a latency's quantile lies, in seconds. A client also
+    knows how late it sent itself: `punctual` and `punctual_quantile` are the
+    same two with its lateness taken out.
     """
 
     witness: str
@@ -292,6 +294,8 @@ class Measurement:
     asked: str
     quantile: Interval | None = None
     note: str = ""
+    punctual: Interval | None = None
+    punctual_quantile: Interval | None = None
 
 
 class Evidence(Protocol):

@@ -93,6 +93,12 @@ def stack_of(target: str) -> Stack:
     return Stack(tuple(known), {})
 
 
+def knows_langfuse(target: str) -> bool:
+    """Whether the traces of a target can be asked for: its stack or the environment has keys."""
+    environment = {**os.environ, **stack_of(target).environment}
+    return all(environment.get(f"LANGFUSE_{key}_KEY") for key in ("PUBLIC", "SECRET"))
+
+
 def wrong_address(url: str) -> str:
     """Say what is wrong with the address of a server, without repeating it; "" if nothing."""
     parts = urlsplit(url)

@@ -60,13 +60,15 @@ class WindowRecord:
 
     `planned` is how many arrivals the schedule held, `begun` how many of their
     journeys began and `scheduled_seconds` how long it was (None in a closed
-    loop: there is no schedule), `requests` how many were sent,
+    loop: there is no schedule), `requests` how many were sent, after
+    `prepared_requests` to prepare the target and `warmup_requests` to warm it up,
     `locust_requests` how many Locust counted, `cpu_share` how much of one core
     the busiest load process used. `shed` journeys were turned away by the
     ceiling of those in flight, `clamped` values did not fit a histogram, and
     `may_be_lost` requests were perhaps sent by load processes that died before
     they told. `stopped_by` names the limit that ended the sending early, if one did;
-    `spent_usd` is what a load with a budget spent, its warm-up included;
+    `spent_usd` is what a load with a budget spent, its warm-up included, of the
+    `budget_usd` that this window was allowed;
     `null_probes` are response times of /health, in seconds, taken meanwhile.
     """
 
@@ -79,6 +81,7 @@ class WindowRecord:
     scheduled_seconds: float | None = None
     requests: int = 0
     warmup_requests: int = 0
+    prepared_requests: int = 0
     locust_requests: int | None = None
     null_probes: tuple[float, ...] = ()
     cpu_share: float | None = None
@@ -87,6 +90,7 @@ class WindowRecord:
     may_be_lost: int = 0
     stopped_by: str = ""
     spent_usd: float | None = None
+    budget_usd: float | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -10,13 +10,25 @@ import pytest
 
 from harness import provenance
 from harness.model import HarnessError, Part
-from harness.provenance import Stack, langfuse_url, new_run, stack_of, write_stack
+from harness.provenance import (
+    Stack,
+    knows_langfuse,
+    langfuse_url,
+    new_run,
+    stack_of,
+    write_stack,
+)
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name in ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_BASE_URL", "LANGFUSE_HOST"):
+    for name in (
+        "LANGFUSE_PUBLIC_KEY",
+        "LANGFUSE_SECRET_KEY",
+        "LANGFUSE_BASE_URL",
+        "LANGFUSE_HOST",
+    ):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -43,6 +55,21 @@ def test_another_target_is_known_only_by_the_environment():
         ("metrics", True, "direct scrapes of the target's metrics"),
     ]
     assert found.environment == {}
+
+
+def test_traces_are_asked_for_only_with_both_keys(monkeypatch: pytest.MonkeyPatch):
+    assert not knows_langfuse("http://app")
+    monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk")
+    assert not knows_langfuse("http://app")
+    monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk")
+    assert knows_langfuse("http://app")
+
+
+def test_the_embedded_stack_brings_its_own_keys():
+    keys = {"LANGFUSE_PUBLIC_KEY": "pk", "LANGFUSE_SECRET_KEY": "sk"}
+    write_stack("http://127.0.0.1:1", Stack(KNOWN.parts, keys))
+    assert knows_langfuse("http://127.0.0.1:1")
+    assert not knows_langfuse("http://app")
 
 
 def test_langfuse_is_named_by_its_address_and_never_by_its_key(monkeypatch: pytest.MonkeyPatch):

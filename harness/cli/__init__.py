@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 
     stack = commands.add_parser("stack", help="keep the embedded stack up until Ctrl-C")
     stack.add_argument("--port", type=int, default=0, help="port of the target (default: free)")
-    stack.add_argument("--prices", type=Path, default=Path("prices.yaml"))
+    stack.add_argument("--prices", type=Path, help="price book (default: prices.yaml)")
 
     collect = commands.add_parser("collect", help="read a run's traces from Langfuse")
     collect.add_argument("run", type=Path)
@@ -142,7 +142,9 @@ def _running(parser: argparse.ArgumentParser) -> None:
         help="scenarios to run, one after the other (default: those that slo.yaml promises about)",
     )
     parser.add_argument("--slo", type=Path, default=Path("slo.yaml"), help="what is promised")
-    parser.add_argument("--prices", type=Path, default=Path("prices.yaml"), help="price book")
+    parser.add_argument(
+        "--prices", type=Path, help="price book (default: prices.yaml, if there is one)"
+    )
     parser.add_argument("--scenarios", type=Path, default=Path("scenarios"), help="their folder")
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of all runs")
     parser.add_argument(

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from harness import provenance
 from harness.cli.judging import judge_run
+from harness.cli.price_book import needed_price_book, price_book
 from harness.cli.run import INTERRUPTED, asked, send, shown
 from harness.cli.running import scenario_names
 from harness.cli.terminal import print_verdicts
 from harness.evidence.benchmarks import FOLDER, read_benchmarks
-from harness.prices import load_prices
 from harness.report import remove_report, write_report
 from harness.runs import RunDirectory, open_run
 from harness.slo import load_slo
@@ -34,13 +34,17 @@ def judge(options: Namespace) -> int:
     verdicts = judge_run(
         directory,
         _own(options.slo, directory, "slo.yaml"),
-        _own(options.prices, directory, "prices.yaml"),
+        price_book(options.prices, directory.path / "prices.yaml"),
     )
     console = Console()
     print_verdicts(verdicts, console)
-    if remove_report(directory.path):  # it says what an earlier judgement said
-        again = f"harness report {shown(directory.path)}"
-        console.print(f"\npages of the earlier judgement removed; draw new ones with: {again}")
+    draw = f"harness report {shown(directory.path)}"
+    said = (
+        f"pages of the earlier judgement removed; draw new ones with: {draw}"
+        if remove_report(directory.path)  # it says what an earlier judgement said
+        else f"next: {draw}"
+    )
+    console.print(f"\n{said}", highlight=False, soft_wrap=True)
     return int(verdicts["exit_code"])
 
 
@@ -57,7 +61,7 @@ def benchmark(options: Namespace) -> int:
     fault = FAULTS[options.fault] if options.fault else NO_FAULT
     # Bad promises, prices, figures or scenarios are refused before anything is started.
     slo = load_slo(options.slo, scenario_names(options.scenarios))
-    load_prices(options.prices)
+    options.prices = needed_price_book(options.prices, "the embedded stack")
     read_benchmarks(slo.benchmarks, options.reports / FOLDER)
     asked(options)
     if options.fault:
@@ -92,8 +96,8 @@ def stack(options: Namespace) -> int:
     """Keep the embedded stack up until Ctrl-C, and say how to use it."""
     console = Console(highlight=False)
     logs = _STACK / "logs"
-    load_prices(options.prices)
-    with running_stack(logs, _STACK / "documents", options.prices, port=options.port) as up:
+    prices = needed_price_book(options.prices, "the embedded stack")
+    with running_stack(logs, _STACK / "documents", prices, port=options.port) as up:
         provenance.write_stack(up.target, provenance.Stack(up.stack.parts, _standin_keys(up)))
         _announce(up, console)
         keys = "\n".join(f"  export {k}={v}" for k, v in _standin_keys(up).items())

@@ -12,20 +12,21 @@ from typing import Any
 from harness.evidence.benchmarks import BenchmarkEvidence
 from harness.evidence.client import ClientEvidence
 from harness.evidence.generator import generator_view
-from harness.evidence.langfuse import LangfuseEvidence
+from harness.evidence.langfuse import NO_PRICES, LangfuseEvidence
 from harness.evidence.metrics import MetricsEvidence
 from harness.judge.decide import judge
 from harness.judge.document import document
-from harness.judge.generator import bottleneck, late_p99
+from harness.judge.generator import Sending, bottleneck, late_p99
 from harness.judge.latencies import latencies
 from harness.judge.reconcile import compare_cost, reconcile
 from harness.model import Account, Agreement, Evidence, Run, Window
 from harness.prices import load_prices
+from harness.report.figures import usd
 from harness.runs import RunDirectory, WindowRecord
 from harness.slo import Slo, load_slo
 
 
-def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dict[str, Any]:
+def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path | None) -> dict[str, Any]:
     """
     Judge a run by some promises and prices, write verdicts.json, and give what it holds.
 
@@ -33,7 +34,7 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
     YamlError, RunError or FiguresError when a file is wrong.
     """
     run = directory.read_run()
-    slo, prices = load_slo(slo_path), load_prices(prices_path)
+    slo, prices = load_slo(slo_path), None if prices_path is None else load_prices(prices_path)
     records = [directory.read_window(name) for name in directory.window_names()]
     windows = [record.window for record in records]
     client, langfuse = ClientEvidence(directory), LangfuseEvidence(directory, prices)
@@ -53,17 +54,15 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
         for window in windows
         for a in _agreements(window, accounts, recomputed[window.name], slo)
     ]
-    bottlenecks = {
-        record.window.name: found
-        for record in records
-        if (found := _bottleneck(directory, record, client))
-    }
+    sending = {window.name: _sending(directory, window, client) for window in windows}
+    bottlenecks = {name: found for name, sent in sending.items() if (found := bottleneck(sent))}
     judgement = judge(
         figures.measured(slo.objectives),
         windows,
         evidence,
         agreements,
         _missing(run, records, accounts, slo, bottlenecks),
+        sending=sending,
         doubts=bottlenecks,
         remarks=[remark for record in records if (remark := _shed(record))],
     )
@@ -73,7 +72,7 @@ def judge_run(directory: RunDirectory, slo_path: Path, prices_path: Path) -> dic
         [_window_facts(directory, r, client) for r in records],
         judgement,
         accounts,
-        {name: usd for name, (usd, _) in recomputed.items()},
+        {name: cost for name, (cost, _) in recomputed.items()},
         table,
         curve,
         {"slo": _digest(slo_path), "prices": _digest(prices_path)},
@@ -106,10 +105,17 @@ def _agreements(
         stragglers=allowed.stragglers,
     )
     for account in own:
-        if account.witness == "langfuse":
-            usd, problem = recomputed
-            found.append(compare_cost(window.name, account, usd, problem, allowed.cost_within))
+        if account.witness == "langfuse" and not _without_chats(account, own):
+            cost, problem = recomputed
+            found.append(compare_cost(window.name, account, cost, problem, allowed.cost_within))
     return found
+
+
+def _without_chats(langfuse: Account, accounts: list[Account]) -> bool:
+    """Whether nothing was sent that could call an LLM and cost anything, and nothing did."""
+    client = next((a for a in accounts if a.witness == "client"), None)
+    nothing_traced = client is not None and client.requests == client.untraced
+    return nothing_traced and not langfuse.problem and not langfuse.llm_calls
 
 
 def _missing(
@@ -140,9 +146,8 @@ def _missing(
     return missing
 
 
-def _bottleneck(directory: RunDirectory, record: WindowRecord, client: ClientEvidence) -> str:
-    window = record.window
-    return bottleneck(
+def _sending(directory: RunDirectory, window: Window, client: ClientEvidence) -> Sending:
+    return Sending(
         directory.read_generator(window.name),
         client.lateness(window),
         client.response_median(window),
@@ -193,12 +198,27 @@ def _notices(record: WindowRecord) -> list[str]:
     """What a reader must know of how the load went, though it is no fault of it."""
     notices = []
     if record.stopped_by:
-        notices.append(f"the sending was stopped as asked for: {record.stopped_by}")
+        notices.append(f"the sending ended early: {record.stopped_by}")
+    if record.spent_usd is not None:
+        notices.append(_spending(record.spent_usd, record.budget_usd))
     if record.clamped:
         notices.append(
             f"{record.clamped} times were below zero or above an hour, and count as that"
         )
     return notices
+
+
+def _spending(spent: float, budget: float | None) -> str:
+    """Say what was spent; the price of an answer is known when it is there, so it may be more."""
+    if budget is None:
+        return f"spent {usd(spent)}"
+    said = f"spent {usd(spent)} of {usd(budget)}"
+    if spent <= budget:
+        return said
+    return (
+        f"{said}, {usd(spent - budget)} more than allowed: what a request costs is known once it "
+        "is answered, and some were under way"
+    )
 
 
 def _window_facts(
@@ -223,6 +243,8 @@ def _window_facts(
         "not_sent": _not_sent(record),
         "may_be_lost": record.may_be_lost,
         "stopped_by": record.stopped_by,
+        "spent_usd": record.spent_usd,
+        "budget_usd": record.budget_usd,
         "warmup_requests": record.warmup_requests,
         "achieved_rate": (record.requests if record.begun is None else record.begun) / sending,
         "offered_rate": None if record.planned is None else record.planned / sending,
@@ -235,5 +257,7 @@ def _window_facts(
     }
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path | None) -> str:
+    if path is None:
+        return NO_PRICES
     return f"{path.name} (sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]})"

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from harness import provenance
+from harness.cli.price_book import needed_price_book, price_book
 from harness.cli.running import Load, UsageError, chosen, promised, run_scenarios, scenario_names
 from harness.runs import RunDirectory
 from harness.slo import load_slo
@@ -40,18 +42,24 @@ def send(
 
     def say(text: str) -> None:
         console.print(
-            f"[dim]{time.monotonic() - begin:5.0f} s[/dim]  {text}",
+            f"[dim]{time.monotonic() - begin:5.0f} s[/dim]  {escape(text)}",
             highlight=False,
             soft_wrap=True,
         )
 
+    scenarios = asked(options)
+    prices = (
+        price_book(options.prices)
+        if options.budget_usd is None
+        else needed_price_book(options.prices, "--budget-usd")
+    )
     return run_scenarios(
         target,
-        asked(options),
+        scenarios,
         folder=options.scenarios,
         reports=options.reports,
         slo_path=options.slo,
-        prices_path=options.prices,
+        prices_path=prices,
         stack=known,
         load=_load(options),
         command=options.command_line,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import shutil
 import signal
@@ -9,11 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import provenance
+from harness.cli.load_log import own_words, waiting
+from harness.cli.news import News
+from harness.cli.tally import tally
 from harness.evidence.benchmarks import FOLDER, read_benchmarks
 from harness.evidence.exposition import ExpositionError, parse, unknown_label
 from harness.model import HarnessError
@@ -72,7 +76,7 @@ class Load:
 
     def after(self, done: WindowRecord) -> Load:
         """What is left of the limits after a scenario; what may have been sent counts as sent."""
-        sent = done.requests + done.warmup_requests + done.may_be_lost
+        sent = sum((done.prepared_requests, done.warmup_requests, done.requests, done.may_be_lost))
         return replace(
             self,
             max_requests=None if self.max_requests is None else max(0, self.max_requests - sent),
@@ -125,6 +129,18 @@ def promised(slo: Slo, known: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in known if name in named) or known
 
 
+def see_that_they_run(files: tuple[Path, ...]) -> None:
+    """Have scenario files imported, as Locust will; raises UsageError naming file and line."""
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "harness.load.scenario_files", *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise UsageError(own_words(done.stderr) or f"the scenarios cannot be imported: {files}")
+
+
 def preflight(target: str, slo: Slo, environment: Mapping[str, str], say: Say) -> None:
     """Ask every witness once, before any load; raises UsageError when one cannot testify."""
     if problem := wrong_address(target):
@@ -164,7 +180,15 @@ def _ask_metrics(target: str, slo: Slo, environment: Mapping[str, str], say: Say
     bases = {name.removesuffix("_bucket") for name in scraped.declared}
     absent = {s.metric for s in slo.selectors() if s.metric not in scraped.declared | bases}
     if absent:
-        say(f"note: {url} does not (yet) have {', '.join(sorted(absent))}")
+        told = ", ".join(f"{name}{_closest(name, bases)}" for name in sorted(absent))
+        say(f"note: {url} does not (yet) have {told}")
+
+
+def _closest(name: str, known: Collection[str]) -> str:
+    """Say which metrics are named almost so: one may be meant."""
+    parts = {f"{base}{part}" for base in known for part in ("_sum", "_count")}
+    close = difflib.get_close_matches(name, sorted(set(known) - parts), n=3)
+    return f" (but {', '.join(close)})" if close else ""
 
 
 def run_scenarios(
@@ -174,7 +198,7 @@ def run_scenarios(
     folder: Path,
     reports: Path,
     slo_path: Path,
-    prices_path: Path,
+    prices_path: Path | None,
     stack: Stack,
     load: Load,
     command: str,
@@ -184,18 +208,23 @@ def run_scenarios(
     """
     Run scenarios against a target and gather all evidence; gives the run directory.
 
+    Without a price book, nothing can be priced.
+
     Interrupted, it still gathers what there is and marks the run so. Raises
     UsageError, YamlError or FiguresError before any load is sent.
     """
     slo = load_slo(slo_path, scenario_names(folder))
-    load_prices(prices_path)
+    if prices_path is not None:
+        load_prices(prices_path)
     benchmarks = read_benchmarks(slo.benchmarks, reports / FOLDER)
     environment = {**os.environ, **stack.environment}
+    see_that_they_run(tuple(folder / f"{name}.py" for name in scenarios))
     preflight(target, slo, environment, say)
     run = provenance.new_run(time.time(), target, command, scenarios, stack)
     directory = RunDirectory.create(reports, run)
     shutil.copyfile(slo_path, directory.path / "slo.yaml")
-    shutil.copyfile(prices_path, directory.path / "prices.yaml")
+    if prices_path is not None:
+        shutil.copyfile(prices_path, directory.path / "prices.yaml")
     for name, text in benchmarks.items():
         directory.write_benchmark(name, text)
     prepared(directory)
@@ -227,17 +256,12 @@ def run_scenarios(
 
 def _run_scenario(directory: RunDirectory, file: Path, target: str, load: Load, say: Say) -> None:
     name = file.stem
-    log = directory.logs / f"locust-{name}.log"
+    log = _log(directory, name)
     command = [
         sys.executable, "-m", "locust", "-f", str(file), "--headless", "--host", target,
         "--users", "1", "--spawn-rate", "1", "--open-loop", "--run-dir", str(directory.path),
         "--exit-code-on-error", "0", "--only-summary", *load.arguments(),
     ]  # fmt: skip
-    if load.master is not None:
-        say(
-            f"{name}: waiting for {load.processes} load processes at port {load.master[1]}; start "
-            f"them with: locust -f {file.parent} --worker --master-host THIS_MACHINE"
-        )
     say(f"{name}: preparing")
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - Locust, with arguments of ours
@@ -250,8 +274,9 @@ def _run_scenario(directory: RunDirectory, file: Path, target: str, load: Load, 
             # Ctrl-C reaches Locust once, from here.
             start_new_session=True,
         )
+    news = News(log, lambda sentence: say(f"{name}: {sentence.removeprefix(f'{name}: ')}"))
     try:
-        _watch(process, directory, name, say)
+        _watch(process, directory, file, load, news, say)
     except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)
         say(f"{name}: interrupted, waiting for requests under way")
@@ -263,7 +288,7 @@ def _run_scenario(directory: RunDirectory, file: Path, target: str, load: Load, 
         raise
     opened = directory.window_names()
     if process.returncode != 0 or name not in opened:
-        words = _own_words(log) or f"see {log}"
+        words = own_words(log.read_text(errors="replace")) or f"see {log}"
         if not opened:
             raise UsageError(f"{name} could not be run: {words}")
         # What earlier scenarios saw is not thrown away for this one.
@@ -273,27 +298,50 @@ def _run_scenario(directory: RunDirectory, file: Path, target: str, load: Load, 
             say(f"{name} could not be run: {words}")
             return
         record = directory.read_window(name)
-        directory.write_window(replace(record, notes=(*record.notes, ended)))
+        if not any(words in note for note in record.notes):
+            directory.write_window(replace(record, notes=(*record.notes, ended)))
     done = directory.read_window(name)
-    say(f"{name}: {done.requests} requests in {done.window.duration:.0f} s")
+    say(f"{name}: {tally(directory, done)}")
     for sentence in filter(None, (done.stopped_by, *done.notes)):
-        say(f"{name}: {sentence}")
+        news.tell(sentence)
 
 
-def _watch(process: subprocess.Popen[bytes], directory: RunDirectory, name: str, say: Say) -> None:
+def _watch(
+    process: subprocess.Popen[bytes],
+    directory: RunDirectory,
+    file: Path,
+    load: Load,
+    news: News,
+    say: Say,
+) -> None:
     """Wait for the load to end, and say every now and then how far it is."""
+    name = file.stem
     window = directory.path / "windows" / name
-    opened, spoken = False, time.monotonic()
+    opened, called, spoken = False, load.master is None, time.monotonic()
     while process.poll() is None:
         time.sleep(_TICK_SECONDS)
+        if load.master is not None and not (opened or called):
+            log = _log(directory, name).read_text(errors="replace")
+            if sentence := waiting(log, file.parent, load.master[1]):
+                called = True
+                say(f"{name}: {sentence}")
         if not opened and (window / "window.json").exists():
             opened, spoken = True, time.monotonic()
             say(f"{name}: sending")
+        if opened:
+            news.pass_on()
         if opened and time.monotonic() - spoken > _NEWS_SECONDS:
             spoken = time.monotonic()
             rows = window / "samples.jsonl"
-            done = len(rows.read_bytes().splitlines()) if rows.exists() else 0
-            say(f"{name}: {done} requests done")
+            say(f"{name}: {_so_far(rows.read_bytes() if rows.exists() else b'')}")
+
+
+def _so_far(rows: bytes) -> str:
+    """Say how many requests are done, and how many journeys were turned away."""
+    shed = rows.count(b'"outcome":"shed"')
+    done = rows.count(b"\n") - shed
+    said = f"{done} requests done"
+    return f"{said}, {shed} shed" if shed else said
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:
@@ -304,8 +352,5 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _own_words(log: Path) -> str:
-    """The last sentence that the load itself said, or else the last line of its log."""
-    lines = [s for s in log.read_text(errors="replace").splitlines() if s.strip()]
-    own = [line.removeprefix("harness: ") for line in lines if line.startswith("harness: ")]
-    return own[-1] if own else (lines[-1] if lines else "")
+def _log(directory: RunDirectory, name: str) -> Path:
+    return directory.logs / f"locust-{name}.log"

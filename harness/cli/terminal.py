@@ -96,7 +96,8 @@ def _print_agreements(document: Mapping[str, Any], console: Console) -> None:
     for window in document["windows"]:
         name = window["name"]
         head = Text(f"{' ' * _MARGIN}{name:<{names}}  ")
-        _print_folded(console, head, _counts(document, name))
+        shed = [_whole(f"{window['shed']:,} shed")] if window["shed"] else []
+        _print_folded(console, head, ", ".join([*_counts(document, name), *shed]))
         for dispute in disputes(document):
             first, more = dispute[0], len(dispute) - 1
             if first["window"] == name:
@@ -107,7 +108,7 @@ def _print_agreements(document: Mapping[str, Any], console: Console) -> None:
                 _print_folded(console, finding, said, indent=len(head))
 
 
-def _counts(document: Mapping[str, Any], window: str) -> str:
+def _counts(document: Mapping[str, Any], window: str) -> list[str]:
     """Write each quantity as its witnesses counted it, with a sign between two neighbours."""
     accounts = [a for a in document["accounts"] if a["window"] == window]
     own = [a for a in document["agreements"] if a["window"] == window]
@@ -129,7 +130,7 @@ def _counts(document: Mapping[str, Any], window: str) -> str:
             one, other = a["witnesses"]
             parts.append(f"{a['about']} {one} {_SIGNS[a['finding']]} {other}")
     silent = [f"{a['witness']} missing" for a in accounts if a["problem"]]
-    return ", ".join(_whole(p) for p in [*parts, *silent]) or "no witness counted anything"
+    return [_whole(p) for p in [*parts, *silent]] or ["no witness counted anything"]
 
 
 def _count(value: int | None) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from harness.distribution import Distribution
@@ -23,6 +24,8 @@ from harness.model import (
 from harness.runs import RunDirectory
 
 _STREAMED = ("ttft", "tpot", "inter_token")
+# Times that hold the generator's own lateness.
+_FROM_INTENDED_START = ("response_time", "ttft")
 _LONGEST_SECONDS = 3600.0  # what a histogram holds at most
 _KINDS_OF_FAILURE = 40
 
@@ -64,12 +67,41 @@ class ClientEvidence:
                     f"no histogram holds its {time}" if chosen.events else "nothing was streamed"
                 )
                 return Measurement(self.witness, None, 0, asked, note=missing)
-            return _share_within(indicator, good, events, asked, chosen.note)
+            found = _share_within(indicator, good, events, asked, chosen.note)
+            return self._with_punctual(indicator, found, names, time, chosen.operations)
         if indicator.kind is Kind.RATIO:
             good_share = Interval.exactly((chosen.events - chosen.failed) / chosen.events)
             return Measurement(self.witness, good_share, chosen.events, asked, note=chosen.note)
         failed = Interval.exactly(chosen.failed)
         return Measurement(self.witness, failed, chosen.events, asked, note=chosen.note)
+
+    def _with_punctual(
+        self,
+        indicator: Indicator,
+        found: Measurement,
+        windows: tuple[str, ...],
+        time: str,
+        operations: _Operations,
+    ) -> Measurement:
+        """Add what would have been seen if every request had been sent when it was due."""
+        if time not in _FROM_INTENDED_START or indicator.bound is None:
+            return found
+        times = sorted(
+            taken - max(0.0, s.lateness)
+            for name in windows
+            for s in self._samples.get(name, ())
+            if s.outcome is Outcome.OK
+            and (s.scenario, s.operation) in operations
+            and (taken := s.ttft if time == "ttft" else s.response_time) is not None
+        )
+        within = bisect_right(times, indicator.bound)
+        rank = _rank(indicator, found.events)
+        at = times[rank - 1] if rank <= len(times) else math.inf
+        return replace(
+            found,
+            punctual=Interval.exactly(within / found.events),
+            punctual_quantile=Interval.exactly(at),
+        )
 
     def _choose(
         self, windows: tuple[str, ...], *, everything: bool, streamed: str = ""
@@ -267,7 +299,7 @@ def _share_within(
         msg = f"{indicator.name}: a latency needs a quantile and a bound"
         raise ValueError(msg)
     surely, possibly = good.at_or_below(indicator.bound)
-    rank = max(1, math.ceil(indicator.quantile * events - 1e-9))
+    rank = _rank(indicator, events)
     beyond = Interval(good.largest or 0.0, math.inf)
     return Measurement(
         "client",
@@ -277,6 +309,11 @@ def _share_within(
         quantile=good.at_rank(rank) or beyond,
         note=note,
     )
+
+
+def _rank(indicator: Indicator, events: int) -> int:
+    """Which of so many events, counted from the quickest, is at the quantile."""
+    return max(1, math.ceil((indicator.quantile or 0.0) * events - 1e-9))
 
 
 def _untold(answers: list[Sample]) -> int:

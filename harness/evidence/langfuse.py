@@ -14,6 +14,7 @@ from harness.runs import RunDirectory
 
 Row = Mapping[str, Any]
 
+NO_PRICES = "no prices.yaml was given"
 _MILLISECOND = 0.001  # what Langfuse rounds its instants to
 
 
@@ -22,8 +23,12 @@ class LangfuseEvidence:
 
     witness = "langfuse"
 
-    def __init__(self, run: RunDirectory, prices: PriceBook) -> None:
-        """Read the observations of every window; problems are kept, not raised."""
+    def __init__(self, run: RunDirectory, prices: PriceBook | None) -> None:
+        """
+        Read the observations of every window; problems are kept, not raised.
+
+        Without prices, no cost can be recomputed.
+        """
         self._prices = prices
         self._rows: dict[str, list[Row]] = {}
         self._problems: dict[str, str] = {}
@@ -85,6 +90,8 @@ class LangfuseEvidence:
         rows = self._rows.get(window.name)
         if rows is None:
             return None, self._problems.get(window.name, "no observations")
+        if self._prices is None:
+            return None, NO_PRICES
         total = 0.0
         generations = [r for r in rows if r.get("type") == "GENERATION"]
         if not generations:

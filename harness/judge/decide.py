@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.judge import statistics
+from harness.judge.generator import Sending, lateness_carried, standstill_carried
 from harness.judge.reconcile import COST, TIME, impeached
 from harness.model import (
     Agreement,
@@ -29,6 +30,7 @@ def judge(
     agreements: Sequence[Agreement],
     missing: Sequence[str] = (),
     *,
+    sending: Mapping[str, Sending] | None = None,
     doubts: Mapping[str, str] | None = None,
     remarks: Sequence[str] = (),
 ) -> Judgement:
@@ -36,11 +38,15 @@ def judge(
     Judge every objective, and the run as a whole.
 
     `missing` are witnesses and windows that should be there and are not, in
-    plain words; with any of them the run cannot be called met. `doubts` say of
-    windows, by name, why nothing that happened in them can be decided. `remarks`
-    are said after the sentence on top, whatever it is.
+    plain words; with any of them the run cannot be called met. `sending` tells
+    how the load of each window was sent, by name: a latency that only the
+    generator itself carried over its bound is not missed. `doubts` say of
+    windows why nothing that happened in them can be decided. `remarks` are said
+    after the sentence on top, whatever it is.
     """
-    verdicts = tuple(_verdict(o, windows, evidence, agreements, doubts or {}) for o in objectives)
+    verdicts = tuple(
+        _verdict(o, windows, evidence, agreements, sending or {}, doubts or {}) for o in objectives
+    )
     status, sentence = _overall(verdicts, agreements, missing)
     sentence = " ".join((sentence, *remarks))
     return Judgement(status, sentence, verdicts, tuple(agreements), tuple(missing))
@@ -51,6 +57,7 @@ def _verdict(
     windows: Sequence[Window],
     evidence: Mapping[str, Evidence],
     agreements: Sequence[Agreement],
+    sending: Mapping[str, Sending],
     doubts: Mapping[str, str],
 ) -> Verdict:
     asked_of, problem = _windows_of(objective.scenario, windows)
@@ -66,8 +73,11 @@ def _verdict(
         problem = next(
             (f"in {w.name}, {doubts[w.name]}" for w in asked_of if w.name in doubts), ""
         )
+    sent = Sending.together([sending[w.name] for w in asked_of if w.name in sending])
     status, reason = (
-        (Status.INCONCLUSIVE, problem) if problem else _decide(objective, measurements, relevant)
+        (Status.INCONCLUSIVE, problem)
+        if problem
+        else _decide(objective, measurements, relevant, sent)
     )
     return Verdict(objective, status, reason, measurements, relevant)
 
@@ -106,14 +116,17 @@ def _relevant(
 
 
 def _decide(
-    objective: Objective, measurements: Sequence[Measurement], agreements: Sequence[Agreement]
+    objective: Objective,
+    measurements: Sequence[Measurement],
+    agreements: Sequence[Agreement],
+    sent: Sending,
 ) -> tuple[Status, str]:
     doubt = _doubt_in_witnesses(measurements, agreements) or _doubt_in_evidence(
         objective, measurements, agreements
     )
     if doubt:
         return Status.INCONCLUSIVE, doubt
-    decisions = {m.witness: _decide_one(objective, m) for m in measurements}
+    decisions = {m.witness: _decide_one(objective, m, sent) for m in measurements}
     return _together(decisions, agreements)
 
 
@@ -167,14 +180,29 @@ def _together(
     return Status.MET, words
 
 
-def _decide_one(objective: Objective, m: Measurement) -> tuple[Status, str]:
+def _decide_one(objective: Objective, m: Measurement, sent: Sending) -> tuple[Status, str]:
     """Decide by one witness alone."""
     if m.value is None:
         msg = f"{m.witness} has no value"
         raise ValueError(msg)
     if objective.indicator.kind in (Kind.COUNT, Kind.AMOUNT):
         return _decide_amount(objective, m.value)
-    return _decide_share(objective, m.value.low, m.value.high, m.events)
+    status, reason = _decide_share(objective, m.value.low, m.value.high, m.events)
+    if status is Status.MISSED and (excuse := _carried(objective, m, sent)):
+        return Status.INCONCLUSIVE, f"{reason}, but {excuse}"
+    return status, reason
+
+
+def _carried(objective: Objective, m: Measurement, sent: Sending) -> str:
+    """Say that the generator itself may have carried a latency over its bound; "" if not so."""
+    quantile, bound = objective.indicator.quantile, objective.indicator.bound
+    if m.witness != "client" or m.quantile is None or quantile is None or bound is None:
+        return ""
+    if m.punctual is not None and m.punctual_quantile is not None:
+        status, _ = _decide_share(objective, m.punctual.low, m.punctual.high, m.events)
+        if status is not Status.MISSED:
+            return lateness_carried(sent, quantile, m)
+    return standstill_carried(sent, quantile, bound, m.punctual_quantile or m.quantile)
 
 
 def _decide_amount(objective: Objective, value: Interval) -> tuple[Status, str]:

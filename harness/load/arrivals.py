@@ -24,6 +24,8 @@ from itertools import count as numbers
 from pathlib import Path
 from typing import Protocol
 
+from harness.load.declared_files import cannot_be_read
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -82,8 +84,8 @@ class Constant:
 
     def __post_init__(self) -> None:
         """Refuse a rate that is none and durations that are not, with ValueError."""
-        _check_rate("rate", self.rate)
-        _check_durations(duration=self.duration, warmup=self.warmup)
+        _check_rate(self, "rate", self.rate)
+        _check_durations(self, duration=self.duration, warmup=self.warmup)
 
     @property
     def mean_rate(self) -> float:
@@ -113,8 +115,8 @@ class Poisson:
 
     def __post_init__(self) -> None:
         """Refuse a rate that is none and durations that are not, with ValueError."""
-        _check_rate("rate", self.rate)
-        _check_durations(duration=self.duration, warmup=self.warmup)
+        _check_rate(self, "rate", self.rate)
+        _check_durations(self, duration=self.duration, warmup=self.warmup)
 
     @property
     def mean_rate(self) -> float:
@@ -151,12 +153,12 @@ class Ramp:
 
     def __post_init__(self) -> None:
         """Refuse rates at which nobody comes and durations that are none, with ValueError."""
-        _check_rate("start", self.start, or_none=True)
-        _check_rate("end", self.end, or_none=True)
+        _check_rate(self, "start", self.start, or_none=True)
+        _check_rate(self, "end", self.end, or_none=True)
         if self.start == self.end == 0:
-            raise ValueError("start=0 and end=0: give at least one rate above 0")
-        _check_durations(warmup=self.warmup)
-        _check_length("duration", self.duration)
+            raise ValueError("Ramp(start=0, end=0): give at least one rate above 0")
+        _check_durations(self, warmup=self.warmup)
+        _check_length(self, "duration", self.duration)
 
     @property
     def mean_rate(self) -> float:
@@ -193,13 +195,18 @@ class Steps:
     def __post_init__(self) -> None:
         """Refuse rates at which nobody comes and durations that are none, with ValueError."""
         # A list would make the declaration changeable, and unhashable.
-        object.__setattr__(self, "rates", tuple(self.rates))
+        try:
+            object.__setattr__(self, "rates", tuple(self.rates))
+        except TypeError as error:
+            raise ValueError(
+                f"Steps(rates={self.rates!r}): give a list of rates, as in [1, 2, 4]"
+            ) from error
         for number, rate in enumerate(self.rates):
-            _check_rate(f"rates[{number}]", rate, or_none=True)
+            _check_rate(self, f"rates[{number}]", rate, or_none=True)
         if not any(self.rates):
-            raise ValueError(f"rates={list(self.rates)}: give at least one rate above 0")
-        _check_durations(warmup=self.warmup)
-        _check_length("each", self.each)
+            raise ValueError(f"Steps(rates={list(self.rates)}): give at least one rate above 0")
+        _check_durations(self, warmup=self.warmup)
+        _check_length(self, "each", self.each)
 
     @property
     def duration(self) -> str:
@@ -244,12 +251,12 @@ class Spike:
 
     def __post_init__(self) -> None:
         """Refuse a peak that is none and durations that are not, with ValueError."""
-        _check_rate("base", self.base, or_none=True)
-        _check_rate("peak", self.peak)
+        _check_rate(self, "base", self.base, or_none=True)
+        _check_rate(self, "peak", self.peak)
         if self.peak <= self.base:
-            raise ValueError(f"peak={self.peak}: give more than base={self.base}")
-        _check_durations(before=self.before, after=self.after, warmup=self.warmup)
-        _check_length("for_", self.for_)
+            raise ValueError(f"Spike(peak={self.peak}): give more than base={self.base}")
+        _check_durations(self, before=self.before, after=self.after, warmup=self.warmup)
+        _check_length(self, "for_", self.for_)
 
     @property
     def duration(self) -> str:
@@ -294,7 +301,7 @@ class Trace:
     be played again: `Trace(run / "windows/soak/samples.jsonl", column="intended_start")`.
     """
 
-    path: Path
+    path: str | Path
     scale: float = 1.0
     warmup: str = "0s"
     column: str = "time"
@@ -302,12 +309,23 @@ class Trace:
 
     def __post_init__(self) -> None:
         """Read the file; raises ValueError that names file and line, or the field at fault."""
+        if not isinstance(self.path, str | Path):
+            raise ValueError(  # noqa: TRY004 - as all that is wrong in a scenario
+                f"Trace(path={self.path!r}): give the path of a file"
+            )
+        if not isinstance(self.column, str):
+            raise ValueError(  # noqa: TRY004
+                f"Trace(column={self.column!r}): give the name of a column or field"
+            )
         object.__setattr__(self, "path", Path(self.path))
-        _check_rate("scale", self.scale)
-        _check_durations(warmup=self.warmup)
-        recorded = sorted(_recorded(self.path, self.column))
+        _check_rate(self, "scale", self.scale)
+        _check_durations(self, warmup=self.warmup)
+        try:
+            recorded = sorted(_recorded(Path(self.path), self.column))
+        except ValueError as error:
+            raise ValueError(f"Trace: {error}") from error
         if not recorded:
-            raise ValueError(f"{self.path}: no arrivals in it")
+            raise ValueError(f"Trace: {self.path}: no arrivals in it; give at least one instant")
         offsets = array("d", ((at - recorded[0]) / self.scale for at in recorded))
         object.__setattr__(self, "_offsets", offsets)
 
@@ -341,7 +359,8 @@ class Trace:
     def __str__(self) -> str:
         """Say it in words."""
         pace = "" if self.scale == 1 else f", {self.scale:g} times as fast as recorded"
-        return f"trace {self.path.name}, {len(self._offsets)} arrivals in {self._period:g}s{pace}"
+        played = f"{len(self._offsets)} arrivals in {self._period:g}s"
+        return f"trace {Path(self.path).name}, {played}{pace}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,9 +428,9 @@ def _recorded(path: Path, column: str) -> Iterator[float]:
                         "12.5, or ISO 8601, such as 2026-09-21T10:00:00Z"
                     ) from error
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ValueError(cannot_be_read(path, error)) from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text in UTF-8") from error
+        raise ValueError(f"{path}: not text in UTF-8; save it as that") from error
 
 
 def _values(path: Path, file: Iterable[str], column: str) -> Iterator[tuple[int, object]]:
@@ -420,7 +439,9 @@ def _values(path: Path, file: Iterable[str], column: str) -> Iterator[tuple[int,
         rows = DictReader(file, strict=True)
         try:
             if column not in (rows.fieldnames or ()):
-                raise ValueError(f"{path}:1: no column is named {column!r}")
+                raise ValueError(
+                    f"{path}:1: no column is named {column!r}; say which one with column="
+                )
             for row in rows:
                 yield rows.line_num, row[column]
         except CsvError as error:
@@ -453,28 +474,32 @@ def _instant(value: object) -> float:
     return at
 
 
-def _check_rate(name: str, rate: float, *, or_none: bool = False) -> None:
-    known = isinstance(rate, int | float) and math.isfinite(rate)
-    if not known or rate < 0 or (rate == 0 and not or_none):
+def _check_rate(of: object, name: str, rate: object, *, or_none: bool = False) -> None:
+    known = isinstance(rate, int | float) and not isinstance(rate, bool) and math.isfinite(rate)
+    if not known or rate < 0 or (rate == 0 and not or_none):  # type: ignore[operator]
         least = "0 or more" if or_none else "a number above 0"
         of_what = "how many times as fast" if name == "scale" else "arrivals per second"
-        raise ValueError(f"{name}={rate!r}: give {least} ({of_what})")
+        raise ValueError(f"{_called(of)}({name}={rate!r}): give {least} ({of_what})")
 
 
-def _check_durations(**durations: str) -> None:
+def _check_durations(of: object, **durations: str) -> None:
     for name, text in durations.items():
         try:
             seconds(text)
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f"{name}={text!r} is not a duration; write it like 30s, 2m or 1h"
+                f"{_called(of)}({name}={text!r}): not a duration; write it like 30s, 2m or 1h"
             ) from error
 
 
-def _check_length(name: str, text: str) -> None:
-    _check_durations(**{name: text})
+def _check_length(of: object, name: str, text: str) -> None:
+    _check_durations(of, **{name: text})
     if not seconds(text):
-        raise ValueError(f"{name}={text!r}: give more than 0 seconds")
+        raise ValueError(f"{_called(of)}({name}={text!r}): give more than 0 seconds")
+
+
+def _called(of: object) -> str:
+    return type(of).__name__
 
 
 def _text(length: float) -> str:

@@ -9,7 +9,7 @@ takes a slot that was never taken or whose process is gone, from then on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from harness.load.plan import Progress
@@ -20,7 +20,11 @@ Due = Callable[[int, float, float], int]
 
 @dataclass(slots=True)
 class Part:
-    """What one load process does in one phase; offsets are seconds since the phase began."""
+    """
+    What one load process does in one phase; offsets are seconds since the phase began.
+
+    `rate` is how many requests a second it recorded between its last two reports.
+    """
 
     node: str
     process: int
@@ -46,7 +50,11 @@ class Account:
     `not_sent` of the `planned` arrivals were neither begun nor shed, nor
     perhaps begun by a process that died; `may_be_lost` requests were perhaps
     sent by such a one, or told and not received. `reached` names the limit that
-    ended the sending of at least one process, `reached_at` when the last did.
+    ended the sending of at least one process, `reached_at` when the last did, and
+    `option` which of the user's options it is. `used_up` are the scenarios that
+    had nothing left to ask: why, and when the last process had not. `held`
+    arrivals were not sent since nobody knew yet what an answer costs. Locust was
+    told of `counted` requests, those to warm up included.
     """
 
     planned: int | None
@@ -59,27 +67,38 @@ class Account:
     reached_at: float
     spent_usd: float
     notes: tuple[str, ...]
+    option: str = ""
+    used_up: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    held: int = 0
+    counted: int = 0
 
     def stopped_by(self, max_requests: int | None, budget_usd: float | None) -> str:
         """
-        Say in one sentence which limit ended the sending, when, and what was not sent for it.
+        Say in one sentence what ended the sending before its time, when, and what was not sent.
 
         Load processes know only their share of the limits; the sentence names the whole.
         """
-        if not self.reached:
-            return ""
-        sentence = self.reached
-        if "--max-requests" in sentence:
-            sentence = f"--max-requests {max_requests} was reached"
-        elif "was reached" in sentence:
-            sentence = f"--budget-usd {budget_usd:g} was reached"
+        reasons = []
+        if self.reached:
+            limit = {
+                "--max-requests": f"--max-requests {max_requests} was reached",
+                "--budget-usd": f"--budget-usd {budget_usd} was reached",
+            }
+            reasons.append(f"{limit.get(self.option, self.reached)} {self._when(self.reached_at)}")
+        for scenario, (sentence, at) in sorted(self.used_up.items()):
+            reasons.append(f"{scenario}: {sentence} {self._when(at)}")
+        if self.held:
+            reasons.append(
+                f"{self.held} arrivals came before the first answer told what one costs, and "
+                f"--budget-usd {budget_usd} could not be kept otherwise"
+            )
+        if reasons and self.planned is not None:
+            reasons.append(f"{self.not_sent} of {self.planned} planned arrivals were not sent")
+        return "; ".join(reasons)
+
+    def _when(self, at: float) -> str:
         measured = self.begun or self.planned is None
-        when = f"after {self.reached_at:.1f} s" if measured else "before anything was measured"
-        if self.planned is None:
-            return f"{sentence} {when}"
-        return (
-            f"{sentence} {when}; {self.not_sent} of {self.planned} planned arrivals were not sent"
-        )
+        return f"after {at:.1f} s" if measured else "before anything was measured"
 
 
 class Crew:
@@ -214,6 +233,10 @@ class Crew:
                 f"{count} journeys failed in the scenario's own code: {fault}"
                 for fault, count in part.progress.faults.items()
             ]
+            notes += [
+                f"load process {part.process}: {trouble}, {count} times"
+                for trouble, count in part.progress.troubles.items()
+            ]
         begun = sum(p.progress.begun for p in self._parts)
         shed = sum(p.progress.shed for p in self._parts)
         not_sent = max(0, (self._planned or 0) - begun - shed - maybe_begun)
@@ -233,7 +256,19 @@ class Crew:
             reached_at=max((p.reached_at for p in reached), default=0.0),
             spent_usd=sum(told.spent_usd for told in latest.values()),
             notes=tuple(notes),
+            option=reached[0].option if reached else "",
+            used_up=self._used_up(),
+            held=sum(p.progress.held for p in self._parts),
+            counted=sum(told.counted for told in latest.values()),
         )
+
+    def _used_up(self) -> dict[str, tuple[str, float]]:
+        used_up: dict[str, tuple[str, float]] = {}
+        for part in self._parts:
+            for scenario, (sentence, at) in part.progress.used_up.items():
+                _, before = used_up.get(scenario, ("", 0.0))
+                used_up[scenario] = (sentence, max(at, before))
+        return used_up
 
     def _lost(self, part: Part) -> tuple[int, int]:
         """How many requests a part may have sent unknown to us, and journeys begun so."""

@@ -9,7 +9,14 @@ from typing import Any
 
 from harness.credentials import without_secrets
 from harness.load import clock, sse
-from harness.load.chat_api import Answer, BadAnswerError, BrokenStreamError, ChatApi, Pieces
+from harness.load.chat_api import (
+    Answer,
+    BadAnswerError,
+    BrokenStreamError,
+    ChatApi,
+    Pieces,
+)
+from harness.load.fields import checked
 from harness.load.questions import Question
 from harness.load.wire import (
     Connections,
@@ -87,10 +94,15 @@ class Exchange:
         except (OSError, HTTPParseError) as error:
             self._failed(Outcome.BROKEN_STREAM, _broken(error, self.status))
         except Exception as error:  # noqa: BLE001 - an adapter's slip is an answer nobody can read
-            self._failed(Outcome.BAD_ANSWER, f"{type(error).__name__}: {error}")
+            self._failed(Outcome.BAD_ANSWER, f"{self._reader}{type(error).__name__}: {error}")
         finally:
             if response is not None:
                 connections.done(response)
+
+    @property
+    def _reader(self) -> str:
+        """Who read the answer, when it raised what no reader should."""
+        return ""
 
     def _failed(self, outcome: Outcome, detail: str) -> None:
         self.end = clock.now()
@@ -163,8 +175,12 @@ class Chat(Exchange):
             answer = self._api.read_answer(body)
         else:
             answer = self._stream(response, until, self._stall)
-        self.answer = answer
+        self.answer = checked(answer, self._api)
         return self._judged(answer)
+
+    @property
+    def _reader(self) -> str:
+        return f"{type(self._api).__name__} could not read the answer: "
 
     def _stream(self, response: Response, until: float, stall: float) -> Answer:
         """Read a stream to its last event, and what little may come after it."""
@@ -220,5 +236,7 @@ def _broken(error: Exception, status: int | None) -> str:
 
 def _told(detail: str) -> str:
     """Shorten what a server said, and blot out what it must not repeat."""
-    line = " ".join(without_secrets(detail).split())
+    # Half a surrogate pair, which JSON can hold, could be written to no file and no message.
+    sound = detail.encode("utf-8", "backslashreplace").decode()
+    line = " ".join(without_secrets(sound).split())
     return line if len(line) <= _DETAIL_LENGTH else f"{line[:_DETAIL_LENGTH]}..."

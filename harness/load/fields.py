@@ -6,12 +6,15 @@ import json
 import re
 from typing import Any
 
-from harness.load.chat_api import BadAnswerError
+from harness.load.chat_api import Answer, BadAnswerError, ChatApi
 
 _NAME, _INDEX = r"[^.\[\]]+", r"\[-?[0-9]+\]"
 _PATH = re.compile(rf"(?:{_NAME}|{_INDEX})(?:\.{_NAME}|{_INDEX})*")
 _STEP = re.compile(rf"{_INDEX}|{_NAME}")
 _SHOWN = 80
+_COUNTS = ("input_tokens", "output_tokens", "llm_calls", "tool_calls")
+_WORDS = ("session_id", "model")
+_COUNTS_END = 2**53  # where other readers of JSON, and floats, begin to miss numbers
 
 Path = tuple[str | int, ...]
 
@@ -68,3 +71,26 @@ def shown(value: Any) -> str:
     """Write a value for a sentence: an answer may be of any length."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def checked(answer: Answer, api: ChatApi) -> Answer:
+    """
+    Give back what an API read, if it is an answer whose fields are what they should be.
+
+    Else raises BadAnswerError that names the API and the field: what is kept of an answer is
+    counted, summed and sent to other processes, where it could be told from nothing any more.
+    """
+    reader = type(api).__name__
+    if not isinstance(answer, Answer):
+        raise BadAnswerError(f"{reader} read {shown(answer)}, not an Answer")
+    if not isinstance(answer.text, str):
+        raise BadAnswerError(f"{reader} read text={shown(answer.text)}, not text")
+    for name in _COUNTS:
+        value = getattr(answer, name)
+        if value is not None and not (type(value) is int and 0 <= value < _COUNTS_END):
+            raise BadAnswerError(f"{reader} read {name}={shown(value)}, not a count (or None)")
+    for name in _WORDS:
+        value = getattr(answer, name)
+        if not isinstance(value, str | None):
+            raise BadAnswerError(f"{reader} read {name}={shown(value)}, not text (or None)")
+    return answer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -10,6 +12,9 @@ import gevent
 import zmq
 
 from harness import provenance
+from harness.model import HarnessError
+
+log = logging.getLogger("harness.load")
 
 # Owner to load process.
 PLAN = "harness_plan"
@@ -44,6 +49,19 @@ def listen_closely(socket: Callable[[], Any]) -> None:
         gevent.sleep(_NUDGE_SECONDS)
         if not socket().closed:
             socket().getsockopt(zmq.EVENTS)
+
+
+def say(sentence: str) -> None:
+    """Tell the user at once, where `harness run` passes it on."""
+    print(f"harness: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - the user's terminal
+
+
+def explained(error: Exception) -> str:
+    """Give one sentence for what ended a load; the log has more, for whoever wrote what failed."""
+    if isinstance(error, HarnessError):
+        return str(error)
+    log.error("the load was broken off", exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
 @cache

@@ -14,7 +14,9 @@ from harness.model import HarnessError
 Phase = Literal["warmup", "measure"]
 Prices = tuple[tuple[str, str, Mapping[str, float]], ...]
 
-_SEED = 20_260_921
+# The one seed of a load: of its schedule, and of what else is drawn by chance.
+SEED = 20_260_921
+WARMUP: Phase = "warmup"
 Message = TypeVar("Message")
 
 
@@ -91,7 +93,12 @@ class Progress:
     the phase, `warmed_up` requests only warmed up, and `sent`, at a cost of
     `spent_usd`, were allowed in all. `over` says that nothing more will come;
     `reached` names the limit that ended the sending, `reached_at` seconds into
-    the phase; `faults` are what went wrong in the scenario's own code, and how often.
+    the phase, and `option` which of the user's options it is. `used_up` are the
+    scenarios that have nothing left to ask: a sentence, and how many seconds into
+    the phase. `held` arrivals were not sent since nobody knew yet what an answer costs.
+    `counted` requests were told to Locust since the load began. `faults`
+    are what went wrong in the scenario's own code, and how often; `troubles` what
+    did in the load process itself.
     """
 
     phase: str = ""
@@ -106,7 +113,12 @@ class Progress:
     over: bool = False
     reached: str = ""
     reached_at: float = 0.0
+    option: str = ""
+    used_up: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    held: int = 0
+    counted: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
+    troubles: Mapping[str, int] = field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
         """Give plain values, as a message between processes carries them."""
@@ -132,8 +144,8 @@ class Schedule:
 
     def _of(self, name: str) -> Iterator[tuple[float, str]]:
         # Scenarios that run together must not all arrive at the same instants.
-        seed = _SEED + zlib.crc32(name.encode())
-        if self.phase == "warmup":
+        seed = SEED + zlib.crc32(name.encode())
+        if self.phase == WARMUP:
             offsets = warming(self.arrivals[name], seed + 1)
         else:
             offsets = self.arrivals[name].instants(self.lengths[name], seed)

@@ -39,6 +39,7 @@ def _init(environment: Any, **_: Any) -> None:
     session = Session()
     session.open_loop = environment.parsed_options.open_loop
     environment.harness_session = session
+    environment.events.request.add_listener(lambda **_: session.count())
     if isinstance(environment.runner, runners.WorkerRunner):
         Worker(environment, session)
         return

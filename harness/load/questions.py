@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.load.declared_files import cannot_be_read
+
 _SHAPES = {
     ".jsonl": "each line is a JSON object with 'text', and 'answer' where one is known",
     ".csv": "the first row names the columns: 'text', and 'answer' where one is known",
@@ -41,13 +43,20 @@ class Deck:
     """
 
     def __init__(
-        self, path: Path, *, first: int = 0, count: int | None = None, repeat: bool = False
+        self, path: str | Path, *, first: int = 0, count: int | None = None, repeat: bool = False
     ) -> None:
-        """Read `count` questions from the `first` on; raises DeckError naming the line."""
-        cards = list(_read(path))[first:]
-        self._cards = cards if count is None else cards[:count]
+        """Read `count` questions from number `first` on, counted from 0; raises DeckError."""
+        if not isinstance(path, str | Path):
+            raise DeckError(f"Deck({path!r}): give the path of a .jsonl or .csv file")
+        _check_number("first", first, least=0)
+        if count is not None:
+            _check_number("count", count, least=1)
+        cards = list(_read(Path(path)))
+        self._cards = cards[first:] if count is None else cards[first : first + count]
         if not self._cards:
-            raise DeckError(f"{path}: no questions from number {first} on")
+            raise DeckError(
+                f"Deck: {path}: no questions from number {first} on; it holds {len(cards)}"
+            )
         self._repeat = repeat
         self._dealt = 0
         self._share = (0, 1)
@@ -76,7 +85,20 @@ class Deck:
         self._dealt += 1
 
 
+def _check_number(name: str, value: object, *, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise DeckError(f"Deck({name}={value!r}): give a whole number, {least} or more")
+
+
 def _read(path: Path) -> Iterator[Question]:
+    """Read all questions; raises DeckError that names the file and the line at fault."""
+    try:
+        yield from _cards(path)
+    except DeckError as error:
+        raise DeckError(f"Deck: {error}") from error
+
+
+def _cards(path: Path) -> Iterator[Question]:
     suffix = path.suffix.lower()
     if suffix not in _SHAPES:
         raise DeckError(f"{path}: a deck is a .jsonl or a .csv file")
@@ -93,9 +115,9 @@ def _read(path: Path) -> Iterator[Question]:
                     raise DeckError(f"{path}:{line}: 'answer' is {answer!r}, not text; {shape}")
                 yield Question(text, answer or None)
     except OSError as error:
-        raise DeckError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DeckError(cannot_be_read(path, error)) from error
     except UnicodeDecodeError as error:
-        raise DeckError(f"{path}: not text in UTF-8") from error
+        raise DeckError(f"{path}: not text in UTF-8; save it as that") from error
 
 
 def _objects(file: Iterable[str], path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -49,11 +49,18 @@ class Recorder:
         Note one request, and the gaps between the tokens it streamed, in seconds.
 
         The gaps are read later and must not change. Raises ValueError when an
-        instant or a gap is not a number: no other request may suffer for it.
+        instant, a gap or a count is not a number: no other request may suffer for it.
         """
-        instants = sample.intended_start + sample.start + sample.end + (sample.first_token or 0.0)
-        if not math.isfinite(instants + (sample.longest_gap or 0.0) + sum(gaps)):
-            msg = f"a request has an instant or a gap that is not a number: {sample}"
+        try:
+            numbers = sample.intended_start + sample.start + sample.end
+            numbers += (sample.first_token or 0.0) + (sample.longest_gap or 0.0) + sum(gaps)
+            numbers += (sample.input_tokens or 0) + (sample.output_tokens or 0)
+            numbers += (sample.llm_calls or 0) + (sample.tool_calls or 0) + (sample.events or 0)
+            sound = math.isfinite(numbers)
+        except (TypeError, OverflowError):
+            sound = False
+        if not sound:
+            msg = f"a request has an instant, a gap or a count that is not a number: {sample}"
             raise ValueError(msg)
         self._noted.append((sample, gaps))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,8 @@ from gevent.pool import Group
 from harness.load import clock
 from harness.load.alarm import Alarm
 from harness.load.health import Health
-from harness.load.limits import Limits
-from harness.load.plan import Phase, Plan, PlanError, Prices, Progress, Schedule
+from harness.load.limits import Limits, cost_by
+from harness.load.plan import SEED, WARMUP, Phase, Plan, PlanError, Progress, Schedule
 from harness.load.recorder import Recorder
 from harness.load.trace_context import new_trace_id
 from harness.model import Outcome, Sample
@@ -29,13 +30,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("harness.load")
 
-WARMUP = "warmup"
-_SEED = 20_260_921
 _PULSE_SECONDS = 1.0
 # How long a load that is told to stop goes on sleeping, at most.
 _NAP_SECONDS = 0.25
 # How long requests under way get to end when the load is stopped before its time.
 FINISH_SECONDS = 90.0
+
+
+class _State(Enum):
+    """How far a phase is: an open loop goes on to the next arrival only while it is sending."""
+
+    SENDING = 1
+    STOPPED = 2  # it was told to begin nothing new; what is under way may end
+    OVER = 3  # nothing more will come
 
 
 class Session:
@@ -54,11 +61,10 @@ class Session:
         self.run_id = ""
         self.answers: Mapping[str, str] = {}
         self.in_flight = 0
-        self.stopping = False
         self.recorder = Recorder()
         self.health = Health(0)
-        self.limits = Limits(None, None, lambda _: None)
-        self._interrupted = False
+        self.limits = Limits(None, None, cost_by(PriceBook(()), {}))
+        self._state = _State.SENDING
         self._planned = Event()
         self._planned.set()
         self._phase = ""
@@ -67,42 +73,66 @@ class Session:
         self._fresh: set[Any] = set()
         self._begun = self._shed = self._recorded = self._warmed_up = self._sent = 0
         self._reached_at = 0.0
-        self._over = False
+        self._used_up: dict[str, tuple[str, float]] = {}
+        self._held = self._counted = 0
         self._faults: Counter[str] = Counter()
-        self._models: dict[str, str] = {}
-        self._draw = random.Random(_SEED)  # noqa: S311 - a choice of tasks, not a secret
+        self._troubles: Counter[str] = Counter()
+        self._draw = random.Random(SEED)  # noqa: S311 - a choice of tasks, not a secret
         self._pulse: Any = None
 
     # -- what users ask and tell --------------------------------------------------
 
     def label(self, scenario: str) -> str:
         """Name that the target's traces carry: warm-up requests are not the scenario's."""
-        return WARMUP if self._phase == "warmup" else scenario
+        return WARMUP if self._phase == WARMUP else scenario
 
     def choose(self, tasks: Sequence[Any]) -> Any:
         """Draw the next task, by weight and seed."""
         return self._draw.choice(tasks)
 
-    def may_send(self) -> bool:
-        """Say whether one more request may be sent now, and count it as sent if it may."""
+    def may_send(self, *, paid: bool = True) -> bool:
+        """
+        Say whether one more request may be sent now, and count it as sent if it may.
+
+        `paid` says whether it asks an LLM, which costs money.
+        """
         self._planned.wait()
-        if self._interrupted:
+        if self._state is _State.STOPPED:
             return False
-        if self.limits.admits():
+        if self.limits.admits(paid=paid):
             self._sent += 1
             self._fresh.discard(gevent.getcurrent())
             return True
-        self._reached_at = self._reached_at or clock.now() - self._began
+        if self.limits.reached:
+            self._reached_at = self._reached_at or clock.now() - self._began
+        elif self.limits.undecided:
+            self._held += gevent.getcurrent() in self._fresh
         return False
 
-    def record(self, sample: Sample, gaps: Sequence[float] = ()) -> None:
-        """Keep a request, unless it only warmed up; `gaps` are those between its tokens."""
-        self.limits.spent(sample)
-        if self._phase == "warmup":
-            self._warmed_up += sample.outcome is not Outcome.SHED
-        else:
-            self.recorder.record(sample, gaps)
-            self._recorded += 1
+    def record(self, sample: Sample, gaps: Sequence[float] = (), model: str = "") -> None:
+        """
+        Keep a request, unless it only warmed up.
+
+        `gaps` are those between its tokens, `model` is the one its answer names.
+        One that cannot be kept is told of as trouble; no user fails for it.
+        """
+        try:
+            self.limits.spent(sample, model)
+            if self._phase == WARMUP:
+                self._warmed_up += sample.outcome is not Outcome.SHED
+            else:
+                self.recorder.record(sample, gaps)
+                self._recorded += 1
+        except Exception as error:  # noqa: BLE001 - it must not take the user along
+            self._note("a request could not be kept", error)
+
+    def used_up(self, scenario: str, sentence: str) -> None:
+        """Let no more journeys of a scenario begin, which has nothing left to ask."""
+        self._used_up.setdefault(scenario, (sentence, clock.now() - self._began))
+
+    def count(self) -> None:
+        """Take note that Locust was told of a request: another count than that of the rows."""
+        self._counted += 1
 
     # -- what the owner of the process does ------------------------------------------
 
@@ -127,8 +157,11 @@ class Session:
         if plan.run_id != self.run_id:
             self._begin_run(plan, users)
         self._phase = plan.phase
-        self._begun = self._shed = self._recorded = 0
-        self._reached_at, self._over, self._faults = 0.0, False, Counter()
+        self._begun = self._shed = self._recorded = self._held = 0
+        self._reached_at, self._faults = 0.0, Counter()
+        if self._state is _State.OVER:
+            self._state = _State.SENDING
+        self._used_up = {name: (told, 0.0) for name, (told, _) in self._used_up.items()}
         self._began = plan.begins_at or clock.now() + plan.begins_in
         if plan.phase == "measure":
             self.health = Health(plan.process)
@@ -138,12 +171,14 @@ class Session:
 
     def _begin_run(self, plan: Plan, users: Mapping[str, type[AgentUser]]) -> None:
         self.run_id, self.open_loop, self.answers = plan.run_id, plan.open_loop, plan.answers
-        self.stopping = self._interrupted = False
-        self._warmed_up = self._sent = 0
-        self._draw = random.Random(_SEED + plan.slot)  # noqa: S311 - as above
-        self._models = {users[name].scenario(): users[name].model for name in plan.users}
+        self._state = _State.SENDING
+        self._warmed_up = self._sent = self._counted = 0
+        self._used_up, self._troubles = {}, Counter()
+        self._draw = random.Random(SEED + plan.slot)  # noqa: S311 - as above
+        book = PriceBook(tuple(ModelPrice(*price) for price in plan.prices))
+        models = {users[name].scenario(): users[name].model for name in plan.users}
         self.limits = Limits(
-            plan.max_requests, plan.budget_usd, self._priced(plan.prices), slots=plan.slots
+            plan.max_requests, plan.budget_usd, cost_by(book, models), slots=plan.slots
         )
         for name in plan.users:
             deck = users[name].questions
@@ -162,22 +197,6 @@ class Session:
                 "master; give all machines the same scenario files"
             )
 
-    def _priced(self, prices: Prices) -> Callable[[Sample], float | None]:
-        book = PriceBook(tuple(ModelPrice(*price) for price in prices))
-
-        def cost(sample: Sample) -> float | None:
-            if sample.input_tokens is None or sample.output_tokens is None:
-                return None
-            try:
-                return book.cost(
-                    self._models.get(sample.scenario, ""),
-                    {"input": sample.input_tokens, "output": sample.output_tokens},
-                )
-            except LookupError:
-                return None
-
-        return cost
-
     def send(self, plan: Plan, users: Mapping[str, AgentUser]) -> None:
         """
         Send this process's slot of an open loop, and come back when every journey is over.
@@ -188,24 +207,30 @@ class Session:
         alarm = Alarm()
         try:
             for offset, name in _own(plan, schedule_of(plan.phase, plan.users, users)):
+                if len(self._used_up) == len(users):
+                    break
                 if offset >= late and not self._reach(alarm, self._began + offset):
                     break
-                if offset >= late:
-                    self._depart(users[name], self._began + offset, plan.ceiling)
-                else:
+                if offset < late:
                     _pass_over(users[name])
+                elif users[name].scenario() not in self._used_up:
+                    self._depart(users[name], self._began + offset, plan.ceiling)
         finally:
             alarm.close()
         self._wait_for_journeys()
-        self._over = True
+        self._state = _State.OVER
 
     def _reach(self, alarm: Alarm, due: float) -> bool:
         """Sleep until a journey is due; False when the sending ended before."""
         while (left := due - clock.now()) > 0:
-            if self.stopping or self.limits.reached:
+            if not self._going_on:
                 return False
             alarm.sleep_until(due if left < _NAP_SECONDS else due - left + _NAP_SECONDS)
-        return not (self.stopping or self.limits.reached)
+        return self._going_on
+
+    @property
+    def _going_on(self) -> bool:
+        return self._state is _State.SENDING and not self.limits.reached
 
     def _depart(self, user: AgentUser, due: float, ceiling: int) -> None:
         """Begin a journey in a greenlet of its own, or turn it away at the ceiling."""
@@ -250,14 +275,14 @@ class Session:
         """Wait for all to end; those of a load that was stopped get only so long."""
         stopped_at = None
         while not self._journeys.join(timeout=_NAP_SECONDS):
-            if self._interrupted:
+            if self._state is _State.STOPPED:
                 stopped_at = stopped_at or clock.now()
                 if clock.now() - stopped_at > FINISH_SECONDS:
                     self._journeys.kill()
 
     def stop(self) -> None:
         """Begin nothing new from now on, in an open loop or a closed one."""
-        self.stopping = self._interrupted = True
+        self._state = _State.STOPPED
 
     def wait_until_idle(self) -> bool:
         """Wait until no request is under way; False when that takes too long."""
@@ -268,7 +293,7 @@ class Session:
 
     def end(self) -> None:
         """End the measuring, after the last request; what is kept can still be read."""
-        self._over = True
+        self._state = _State.OVER
         if self._pulse is not None:
             self._pulse.kill()
             self._pulse = None
@@ -287,19 +312,32 @@ class Session:
             warmed_up=self._warmed_up,
             sent=self._sent,
             spent_usd=self.limits.spent_usd,
-            over=self._over,
+            over=self._state is _State.OVER,
             reached=self.limits.reached,
             reached_at=self._reached_at,
+            option=self.limits.option,
+            used_up=dict(self._used_up),
+            held=self._held,
+            counted=self._counted,
             faults=dict(self._faults),
+            troubles=dict(self._troubles),
         )
 
     def report(self) -> dict[str, Any]:
         """Hand over everything that was not handed over before, as plain values."""
+        recorded = self._packed()
         return {
             "progress": self.progress().values(),
-            "recorded": self.recorder.pack(),
+            "recorded": recorded,
             "seconds": [asdict(second) for second in self.health.take()],
         }
+
+    def _packed(self) -> dict[str, Any]:
+        try:
+            return self.recorder.pack()
+        except Exception as error:  # noqa: BLE001 - the owner must hear of the rest, and of this
+            self._note("what was recorded could not be handed over", error)
+            return Recorder().pack()
 
     @property
     def _under_way(self) -> int:
@@ -311,8 +349,18 @@ class Session:
             self._beat()
 
     def _beat(self) -> None:
-        self.recorder.fold()
-        self.health.second(self._under_way)
+        try:
+            self.recorder.fold()
+            self.health.second(self._under_way)
+        except Exception as error:  # noqa: BLE001 - the next second may be better
+            self._note("what was measured in a second could not be counted", error)
+
+    def _note(self, what: str, error: Exception) -> None:
+        """Keep what went wrong in this process itself, and show where, once."""
+        trouble = f"{what}: {type(error).__name__}: {error}"
+        if trouble not in self._troubles:
+            log.error(trouble, exc_info=error)
+        self._troubles[trouble] += 1
 
 
 def schedule_of(

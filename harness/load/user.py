@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import gevent
 from gevent.local import local
 from locust import FastHttpUser, between
-from locust.exception import CatchResponseError, StopUser
+from locust.exception import CatchResponseError, RescheduleTask, StopUser
 
 from harness.load import clock, trace_context
 from harness.load.apis.filesystem_agent import FilesystemAgent
@@ -23,9 +23,21 @@ from harness.load.questions import Deck, Question
 from harness.load.wire import Connections, request_target
 from harness.model import Outcome, Sample
 
-_due = local()
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+class _Due(local):
+    """When the next request of this greenlet is due; None where that is not settled."""
+
+    intended: float | None = None
+
+
+class TurnedAway(StopUser):
+    """Why a user sends nothing more: not that it has nothing to ask, but that it may not."""
+
+
+_due = _Due()
 
 
 class AgentUser(FastHttpUser):
@@ -68,24 +80,29 @@ class AgentUser(FastHttpUser):
                 f"{cls.__name__}.api is {cls.api!r}, not a chat API; "
                 "write one such as OpenAIChat('gpt-4o-mini') or Http(...)"
             )
-        for name in ("patience", "stall", "largest_answer", "ceiling"):
+        for name, number, kind in (
+            ("patience", int | float, "a number"),
+            ("stall", int | float, "a number"),
+            ("largest_answer", int, "a whole number"),
+            ("ceiling", int, "a whole number"),
+        ):
             value = getattr(cls, name)
-            if not isinstance(value, int | float) or not value > 0:
-                wanted = "more than 0" if isinstance(value, int | float) else "a number"
+            fits = isinstance(value, number) and not isinstance(value, bool)
+            if not fits or not value > 0:
+                wanted = "more than 0" if fits else kind
                 raise ValueError(f"{cls.__name__}.{name} is {value!r}; give {wanted}")
 
     def __init__(self, environment: Any) -> None:
         """Note when each task was due, since response time runs from there."""
         super().__init__(environment)
         wait_time: Callable[[], float] = self.wait_time
-        self._due: float | None = None
         self._connections = Connections(self.host or "", self.connection_timeout)
         self._shared: dict[tuple[str, str], dict[str, str]] = {}
         self._heads: dict[tuple[str, str], str] = {}
 
         def timed() -> float:
             pause = wait_time()
-            self._due = clock.now() + pause
+            _due.intended = clock.now() + pause
             return pause
 
         self.wait_time = timed  # type: ignore[method-assign]
@@ -178,9 +195,9 @@ class AgentUser(FastHttpUser):
         """Pause as a person would: the next request is due when the pause is over."""
         now = clock.now()
         # Before the first request of a journey, the pause delays what is due.
-        due = self._due_now() or now
-        _due.intended = due + seconds
-        gevent.sleep(max(0.0, due + seconds - now))
+        due = (now if _due.intended is None else _due.intended) + seconds
+        _due.intended = due
+        gevent.sleep(max(0.0, due - now))
 
     # -- how it is run ---------------------------------------------------------------------
 
@@ -190,8 +207,10 @@ class AgentUser(FastHttpUser):
         task = self.session.choose(self.tasks)
         try:
             task(self)
-        except StopUser:
-            self.session.stopping = True  # nothing is left to ask
+        except (TurnedAway, RescheduleTask):
+            pass  # the session knows why
+        except StopUser as error:
+            self.session.used_up(self._scenario, str(error))
 
     def _ask(
         self,
@@ -208,11 +227,14 @@ class AgentUser(FastHttpUser):
     ) -> Outcome:
         """Send one request and keep it, whatever becomes of it; StopUser when none may be sent."""
         session = self.session
-        if not session.may_send():
-            raise StopUser("no more requests may be sent")
+        target = self._connections.base + request_target(path)
+        if not session.may_send(paid=traced):
+            if session.limits.undecided:
+                raise RescheduleTask  # in a closed loop, the user waits and tries again
+            raise TurnedAway("no more requests may be sent")
         trace_id = trace_context.new_trace_id()
         message = (
-            f"{method} {self._connections.base}{request_target(path)} HTTP/1.1\r\n"
+            f"{method} {target} HTTP/1.1\r\n"
             f"{self._head(own)}traceparent: {trace_context.traceparent(trace_id)}\r\n"
             f"{sent}Content-Length: {len(body)}\r\n\r\n"
         ).encode("latin-1") + body
@@ -228,6 +250,7 @@ class AgentUser(FastHttpUser):
                 largest=self.largest_answer,
             )
         finally:
+            session.in_flight -= 1
             # Of a request that was killed, nothing more is known than that.
             end, answer, pieces = exchange.end or clock.now(), exchange.answer, exchange.pieces
             gaps = pieces.gaps if pieces else ()
@@ -252,21 +275,16 @@ class AgentUser(FastHttpUser):
                     detail=exchange.detail,
                 ),
                 gaps,
+                (answer.model or "") if answer else "",
             )
-            session.in_flight -= 1
         self._tell_locust(exchange, method, name or path, end - start)
         return exchange.outcome
 
     def _start(self) -> tuple[float, float]:
         """When the request was due, and now; later requests of a task are due at once."""
-        start = clock.now()
-        intended = self._due_now() or start
-        _due.intended = self._due = None
-        return min(intended, start), start
-
-    def _due_now(self) -> float | None:
-        """When the next request is due, if that was settled and it was not sent since."""
-        return getattr(_due, "intended", None) or self._due
+        start, intended = clock.now(), _due.intended
+        _due.intended = None
+        return start if intended is None else min(intended, start), start
 
     def _head(self, own: Collection[str]) -> str:
         """Give the headers that all requests of a run and label share, but for a request's own."""

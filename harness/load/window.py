@@ -16,6 +16,8 @@ from gevent.pool import Group
 from harness.credentials import target_headers
 from harness.load import clock
 from harness.load.crew import Account
+from harness.load.limits import Limits
+from harness.load.messages import explained
 from harness.load.recorder import Recorder
 from harness.model import GeneratorSecond
 from harness.runs import RunDirectory, WindowRecord
@@ -45,6 +47,7 @@ class OpenWindow:
         """
         self.name = opened.window.name
         self.notes: list[str] = []
+        self.trouble = ""  # why nothing more can be written down, in one sentence
         self._directory = directory
         self._recorder = recorder
         self._take_seconds = take_seconds
@@ -65,20 +68,21 @@ class OpenWindow:
         self._greenlets.spawn(self._probe_forever)
 
     def close(
-        self, account: Account, *, stopped_by: str, locust_requests: int | None, budget: bool
+        self, account: Account, *, stopped_by: str, prepared: Limits, budget_usd: float | None
     ) -> None:
         """
         Write everything down, and scrape again; nothing may be under way any more.
 
-        `budget` says that what was spent is known, since it was limited.
+        `prepared` tells what was sent and spent before, `budget_usd` what was
+        allowed in all. What cannot be written is noted, and the rest is written.
         """
         self._greenlets.kill()
-        self._flush()
         end = clock.now()
-        self._directory.write_intervals(
-            self.name, self._recorder.take_intervals(everything=True), self._start
-        )
-        self._directory.write_histograms(self.name, self._recorder.histograms)
+        if not self.trouble:  # else half a line may stand there by now
+            self._try(self._flush)
+        self._try(self._write_histograms)
+        if self.trouble and not any(self.trouble in note for note in self.notes):
+            self.notes.append(self.trouble)
         self._directory.write_window(
             replace(
                 self._record,
@@ -87,14 +91,16 @@ class OpenWindow:
                 begun=None if account.planned is None else account.begun,
                 requests=self._recorder.count - account.shed,
                 warmup_requests=account.warmed_up,
-                locust_requests=locust_requests,
+                prepared_requests=prepared.sent,
+                locust_requests=account.counted,
                 null_probes=tuple(round(p, 6) for p in self._probes),
                 cpu_share=busiest(self._cpu.values()),
                 shed=account.shed,
                 clamped=self._recorder.clamped,
                 may_be_lost=account.may_be_lost,
                 stopped_by=stopped_by,
-                spent_usd=account.spent_usd if budget else None,
+                spent_usd=(None if budget_usd is None else account.spent_usd + prepared.spent_usd),
+                budget_usd=budget_usd,
                 notes=(*self.notes, *account.notes),
             )
         )
@@ -106,9 +112,22 @@ class OpenWindow:
         self._directory.write_snapshot(self.name, which, snapshot)
 
     def _flush_forever(self) -> None:
-        while True:
+        while not self.trouble:
             gevent.sleep(_FLUSH_SECONDS)
-            self._flush()
+            self._try(self._flush)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the owner must see it
+            problem = f"what was measured could not be written down: {explained(error)}"
+            self.trouble = self.trouble or problem
+
+    def _write_histograms(self) -> None:
+        self._directory.write_intervals(
+            self.name, self._recorder.take_intervals(everything=True), self._start
+        )
+        self._directory.write_histograms(self.name, self._recorder.histograms)
 
     def _flush(self) -> None:
         """Put on disk what is known by now, so that a crash takes little of it."""
@@ -128,7 +147,7 @@ class OpenWindow:
                 try:
                     if client.get(self._host + _HEALTH).is_success:
                         self._probes.append(time.perf_counter() - begin)
-                except httpx.HTTPError:
+                except (httpx.HTTPError, OSError, ValueError):
                     pass  # a target in trouble shows in the samples, not here
                 gevent.sleep(_PROBE_SECONDS)
 

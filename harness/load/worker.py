@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from typing import Any
 
 import gevent
 import psutil
 
 from harness.load import clock
-from harness.load.hands import agent_users, stop_users, travellers
+from harness.load.fingerprint import fingerprints
 from harness.load.messages import (
     CANNOT,
     HELLO,
@@ -20,10 +19,13 @@ from harness.load.messages import (
     REPORT,
     SILENCE_SECONDS,
     STOP,
+    explained,
     listen_closely,
+    say,
     version,
 )
-from harness.load.plan import Plan, PlanError
+from harness.load.people import agent_users, stop_users, travellers
+from harness.load.plan import Plan
 from harness.load.session import Session
 
 _LOOK_SECONDS = 0.5
@@ -38,6 +40,7 @@ class Worker:
         self._runner = environment.runner
         self._session = session
         self._silent_seconds = 0.0
+        self._files = fingerprints(agent_users(environment))
         session.await_plan()
         for kind, listener in (
             (PLAN, self._planned),
@@ -47,6 +50,7 @@ class Worker:
             self._runner.register_message(kind, listener, concurrent=True)
         events = environment.events
         events.test_start.add_listener(self._test_start)
+        events.test_stop.add_listener(lambda **_: session.await_plan())
         events.report_to_master.add_listener(self._report)
         events.heartbeat_received.add_listener(self._heard)
         events.quitting.add_listener(self._quitting)
@@ -59,6 +63,7 @@ class Worker:
         return {
             "version": version(),
             "users": [user.__name__ for user in agent_users(self._environment)],
+            "files": self._files,
             "machine": socket.gethostname(),
             "process": [os.getpid(), psutil.Process().create_time()],
         }
@@ -75,13 +80,13 @@ class Worker:
             plan = Plan.of(msg.data, version())
             clock.follow(plan.clock)
             self._session.begin(plan, classes)
-        except PlanError as error:
-            self._runner.send_message(CANNOT, str(error))
-            self._leave(str(error), code=2)
-            return
-        if plan.open_loop:
-            self._session.send(plan, travellers(self._environment, plan, classes))
-            self._hand_over()
+            if plan.open_loop:
+                self._session.send(plan, travellers(self._environment, plan, classes))
+                self._hand_over()
+        except Exception as error:  # noqa: BLE001 - the master would wait for ever
+            sentence = explained(error)
+            self._runner.send_message(CANNOT, sentence)
+            self._leave(sentence, code=2)
 
     def _stop(self, **_: Any) -> None:
         self._session.stop()
@@ -135,6 +140,6 @@ class Worker:
     def _leave(self, sentence: str, code: int) -> None:
         """Send nothing more, say why, and end."""
         self._session.stop()
-        print(f"harness: {sentence}", file=sys.stderr)  # noqa: T201 - the user's terminal
+        say(sentence)
         self._environment.process_exit_code = code
         gevent.spawn(self._runner.quit)

@@ -97,6 +97,7 @@ def _view(document: tables.Document) -> dict[str, Any]:
         "agent": tables.agent(document).to_dict("index"),
         "tools": tables.tools(document).to_dict("index"),
         "load": tables.load(document).to_dict("index"),
+        "budgeted": any(w["spent_usd"] is not None for w in document["windows"]),
         "closed": [w["name"] for w in document["windows"] if not w["open_loop"]],
         "fared": [_fared(w) for w in document["windows"] if w["generator"]["processes"]],
         "style": _inlined("report.css"),

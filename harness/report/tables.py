@@ -175,7 +175,7 @@ def load(document: Document) -> pd.DataFrame:
                 name: number(w[name])
                 for name in (
                     "seconds", "planned", "requests", "warmup_requests", "shed", "not_sent",
-                    "may_be_lost",
+                    "may_be_lost", "spent_usd", "budget_usd",
                     "offered_rate", "achieved_rate", "lateness_p99", "cpu_share",
                 )
             },

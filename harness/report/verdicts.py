@@ -16,6 +16,7 @@ GRAVEST_FIRST = ("contradiction", "unaccounted time", "not comparable", "agree")
 _LATER: Mapping[str, list[Any]] = {"benchmarks": [], "unmeasured": [], "traces": []}
 _LATER_OF_WINDOW: Mapping[str, Any] = {
     "begun": None, "shed": 0, "not_sent": None, "may_be_lost": 0, "stopped_by": "", "notices": [],
+    "spent_usd": None, "budget_usd": None,
     "generator": {"processes": [], "piece": 1.0, "moments": []},
 }  # fmt: skip
 _FIELDS = {

@@ -94,6 +94,78 @@ def test_a_judged_run_can_be_reported(
         assert (known.path / name).stat().st_size > 0
 
 
+def test_judging_ends_with_how_to_draw_the_pages(
+    known: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = ["judge", str(known.path), "--slo", promise(tmp_path, "1s")]
+    draw = f"harness report {os.path.relpath(known.path)}"
+    main(judge)
+    assert capsys.readouterr().out.endswith(f"\nnext: {draw}\n")
+    main(["report", str(known.path)])
+    capsys.readouterr()
+    main(judge)
+    assert capsys.readouterr().out.endswith(
+        f"\npages of the earlier judgement removed; draw new ones with: {draw}\n"
+    )
+
+
+def test_without_a_price_book_a_run_is_judged_and_only_its_cost_is_not(
+    known: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (known.path / "prices.yaml").unlink()
+    monkeypatch.chdir(tmp_path)  # a folder without prices.yaml
+    main(["judge", str(known.path)])
+    document = json.loads((known.path / "verdicts.json").read_text())
+    assert document["promises"]["prices"] == "no prices.yaml was given"
+    found = {v["objective"]["name"]: (v["status"], v["reason"]) for v in document["verdicts"]}
+    assert found["cost_per_chat"] == (
+        "inconclusive", "the cost cannot be checked: no prices.yaml was given",
+    )  # fmt: skip
+    assert found["cache_hit_rate"][0] == "met"
+    assert main(["report", str(known.path)]) == 0
+    assert (
+        "cannot be recomputed: no prices.yaml was given"
+        in (known.path / "report.html").read_text()
+    )
+
+
+def test_a_price_book_that_is_given_must_be_there(
+    known: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["judge", str(known.path), "--prices", "gone.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        "harness: --prices: there is no gone.yaml; give a price book that is there, or leave "
+        "--prices out where nothing need be priced\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        pytest.param(
+            ("run", "--host", "http://127.0.0.1:9", "--budget-usd", "1"), "--budget-usd",
+            id="a budget",
+        ),
+        pytest.param(("benchmark",), "the embedded stack", id="the embedded stack"),
+    ],
+)  # fmt: skip
+def test_what_needs_prices_says_so_and_names_the_option(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    what: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ("--scenarios", str(ROOT / "scenarios"), "--slo", str(ROOT / "slo.yaml"))
+    assert main([*command, *given]) == 2
+    assert capsys.readouterr().err == (
+        f"harness: {what} needs prices, and there is no prices.yaml in this folder; give a price "
+        "book with --prices\n"
+    )
+    assert list(tmp_path.iterdir()) == [], "nothing was begun"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

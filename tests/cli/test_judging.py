@@ -410,7 +410,45 @@ def test_a_stop_that_was_asked_for_is_shown_and_no_fault(known_run: KnownRun):
     assert (document["status"], document["missing"]) == ("met", [])
     (window,) = document["windows"]
     assert (window["planned"], window["begun"], window["not_sent"]) == (250, 200, 50)
-    assert window["notices"] == [f"the sending was stopped as asked for: {stopped_by}"]
+    assert window["notices"] == [f"the sending ended early: {stopped_by}"]
+
+
+def test_a_deck_that_ran_out_is_told_and_no_fault(known_run: KnownRun):
+    ran_out = "the deck questions.csv has no question left; 50 of 250 arrivals were not sent"
+
+    document = judged(told(known_run(), planned=250, stopped_by=ran_out))
+
+    assert (document["status"], document["missing"]) == ("met", [])
+    assert document["windows"][0]["notices"] == [f"the sending ended early: {ran_out}"]
+
+
+@pytest.mark.parametrize(
+    ("spent", "budget", "notices"),
+    [
+        (None, None, []),
+        (0.0081, None, ["spent $0.0081"]),
+        (0.0081, 0.01, ["spent $0.0081 of $0.01"]),
+        (
+            0.0758,
+            0.003,
+            [
+                (
+                    "spent $0.0758 of $0.003, $0.0728 more than allowed: what a request costs is "
+                    "known once it is answered, and some were under way"
+                )
+            ],
+        ),
+    ],
+)
+def test_what_was_spent_of_a_budget_is_told_and_an_overrun_is_no_fault(
+    known_run: KnownRun, spent: float | None, budget: float | None, notices: list[str]
+):
+    document = judged(told(known_run(), spent_usd=spent, budget_usd=budget))
+
+    assert (document["status"], document["missing"]) == ("met", [])
+    (window,) = document["windows"]
+    assert window["notices"] == notices
+    assert (window["spent_usd"], window["budget_usd"]) == (spent, budget)
 
 
 def test_requests_that_died_with_a_load_process_may_be_missing(known_run: KnownRun):
@@ -499,6 +537,119 @@ def test_documents_leave_no_trace_and_the_counts_agree_all_the_same(
     assert (client["events"], client["note"]) == (
         200, "50 requests that are no chats are left out",
     )  # fmt: skip
+
+
+def test_a_window_without_chats_has_no_cost_to_compare(known_run: KnownRun, known: Known):
+    served = [
+        replace(
+            s, operation="read", traced=False, llm_calls=None, tool_calls=None,
+            input_tokens=None, output_tokens=None,
+        )
+        for s in known().samples
+    ]  # fmt: skip
+    files = known(samples=served, lost_traces=200, window=replace(known().window, name="files"))
+
+    document = judged(known_run(known(), files))
+
+    assert [a["window"] for a in document["agreements"] if a["about"] == "cost"] == ["warm_cache"]
+
+
+CLIENT_ALONE = """\
+version: 1
+objectives:
+  - name: chat_p95
+    says: Chats are fast.
+    scenario: warm_cache
+    kind: latency
+    quantile: 95%
+    at_most: 50ms
+    gate: true
+    witnesses:
+      client: response_time
+"""
+
+
+def sent(service: float, lateness: float, samples: Any, **changes: Any) -> Any:
+    """Make every request take as long, and be sent as late."""
+    return [
+        replace(s, intended_start=s.start - lateness, end=s.start + service, **changes)
+        for s in samples
+    ]
+
+
+@pytest.mark.parametrize(
+    ("service", "lateness", "outcome", "status"),
+    [
+        pytest.param(0.0086, 0.083, "ok", "inconclusive", id="a generator that sends late"),
+        pytest.param(0.0086, 0.001, "ok", "met", id="and one that does not"),
+        pytest.param(0.09, 0.0, "ok", "missed", id="a slow target"),
+        pytest.param(0.09, 0.083, "ok", "missed", id="a slow target, asked late"),
+        pytest.param(0.0086, 0.083, "http_error", "missed", id="failures"),
+    ],
+)
+def test_only_what_the_target_took_can_miss_a_gate(
+    known_run: KnownRun, known: Known, tmp_path: Path, service: float, lateness: float,
+    outcome: str, status: str,
+):  # fmt: skip
+    samples = sent(service, lateness, known().samples, outcome=Outcome(outcome))
+
+    document = judged(known_run(known(samples=samples)), promise(tmp_path, CLIENT_ALONE))
+
+    assert document["status"] == status, document["sentence"]
+    assert verdict(document, "chat_p95")[0] == status
+    named = "only the load generator's own lateness carried p95 over the bound"
+    assert (named in document["sentence"]) is (status == "inconclusive")
+
+
+def test_a_target_that_freezes_is_to_blame_for_those_who_wait_in_it(
+    known_run: KnownRun, known: Known, tmp_path: Path
+):
+    # Sent on time, into a server that answers nobody for 8 s.
+    frozen = [
+        replace(s, intended_start=s.start, end=max(s.start + 0.01, known().window.start + 8.0))
+        for s in known().samples
+    ]
+
+    document = judged(known_run(known(samples=frozen)), promise(tmp_path, CLIENT_ALONE))
+
+    assert verdict(document, "chat_p95") == (
+        "missed", "client: 80 % of 200, 95 % sure of at most 84.54 % (95 % promised)",
+    )  # fmt: skip
+
+
+def test_metrics_that_cannot_see_lateness_do_not_make_it_the_targets(
+    known_run: KnownRun, known: Known, tmp_path: Path
+):
+    slo = promise(tmp_path, ONE_GATE.format(bound="50ms"))
+    samples = sent(0.0086, 0.083, known().samples)
+
+    document = judged(known_run(known(samples=samples)), slo)
+
+    status, reason = verdict(document, "chat_p95")
+    assert status == "inconclusive"
+    assert "client: 0 % of 200, 95 % sure of at most 1.49 % (95 % promised), but only" in reason
+    assert "100 % are within the bound (p95 9 ms instead of 92 ms)" in reason
+
+
+def test_a_closed_loop_that_stood_still_may_have_set_p95_itself(
+    known_run: KnownRun, known: Known, second: Known, tmp_path: Path
+):
+    samples = [
+        replace(s, intended_start=s.start, end=s.start + (2.0 if i % 10 == 0 else 0.02))
+        for i, s in enumerate(known().samples)
+    ]
+    seconds = [second(i + 1, loop_lag=2.9 if i == 7 else 0.004) for i in range(40)]
+    slo = promise(tmp_path, CLIENT_ALONE)
+
+    run = known_run(known(samples=samples))
+    quick = judged(run, slo)
+    run.append_generator("warm_cache", seconds)
+    stood = judged(run, slo)
+
+    assert verdict(quick, "chat_p95")[0] == "missed"
+    status, reason = verdict(stood, "chat_p95")
+    assert (status, stood["missing"]) == ("inconclusive", [])
+    assert "its loop stood still for 7.2 % of the window, up to 2.90 s at a time" in reason
 
 
 def test_a_generator_that_could_not_keep_up_is_inconclusive_though_the_gate_looks_missed(

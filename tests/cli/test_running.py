@@ -11,7 +11,7 @@ from harness.cli import main, running
 from harness.cli.running import Load
 from harness.model import Window
 from harness.provenance import Stack
-from harness.runs import RunDirectory, WindowRecord
+from harness.runs import RunDirectory, Snapshot, WindowRecord
 from harness.slo import load_slo
 
 ROOT = Path(__file__).parents[2]
@@ -41,18 +41,27 @@ class Played:
         )
 
 
+# Kept from before a test plays it.
+asked_for_real = running.preflight
+
+
 @pytest.fixture(autouse=True)
 def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     """A target that is there, and scenarios that send nothing."""
     load = Played()
     monkeypatch.setattr(running, "preflight", lambda *_: None)
+    monkeypatch.setattr(running, "see_that_they_run", lambda _: None)
     monkeypatch.setattr(running, "_run_scenario", load)
     return load
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., RunDirectory]:
-    def run(*scenarios: str, load: Load = Load()) -> RunDirectory:  # noqa: B008 - it is frozen
+    def run(
+        *scenarios: str,
+        load: Load = Load(),  # noqa: B008 - it is frozen
+        prices: Path | None = ROOT / "prices.yaml",
+    ) -> RunDirectory:
         slo = tmp_path / "slo.yaml"
         slo.write_text((ROOT / "slo.yaml").read_text().partition("\nobjectives:")[0] + OBJECTIVE)
         return running.run_scenarios(
@@ -61,7 +70,7 @@ def run(tmp_path: Path) -> Callable[..., RunDirectory]:
             folder=ROOT / "scenarios",
             reports=tmp_path,
             slo_path=slo,
-            prices_path=ROOT / "prices.yaml",
+            prices_path=prices,
             stack=Stack((), {}),
             load=load,
             command="harness run",
@@ -101,6 +110,45 @@ def test_figures_that_were_never_measured_are_not_missed(
 
     assert (directory.path / "slo.yaml").read_text() == (tmp_path / "slo.yaml").read_text()
     assert not (directory.path / "benchmarks").exists()
+
+
+def test_a_run_without_a_price_book_keeps_none(
+    run: Callable[..., RunDirectory], played: Played
+) -> None:
+    directory = run(prices=None)
+    assert list(played.loads) == ["warm_cache"]
+    assert not (directory.path / "prices.yaml").exists()
+
+
+SCRAPED = """\
+# TYPE ask_seconds histogram
+ask_seconds_bucket{le="1"} 1
+ask_seconds_bucket{le="+Inf"} 2
+ask_seconds_sum 3
+ask_seconds_count 2
+# TYPE calls_total counter
+calls_total 4
+"""
+
+
+def test_a_metric_that_is_not_there_is_told_with_those_named_almost_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "scrape", lambda *_: Snapshot(1.0, 0.01, SCRAPED, ""))
+    path = tmp_path / "slo.yaml"
+    path.write_text(
+        "version: 1\nreconcile: {requests: ask_secs}\nobjectives:\n  - {name: n, says: They "
+        "answer., kind: latency, quantile: 95%, at_most: 1s, witnesses: {metrics: {histogram: "
+        "ask_secs}}}\n  - {name: m, says: None., kind: count, at_most: 0, witnesses: {metrics: "
+        "{counter: kettles_boiled}}}\n"
+    )
+    said: list[str] = []
+    asked_for_real("http://127.0.0.1:9", load_slo(path), {}, said.append)
+    (note,) = said
+    assert note == (
+        "note: http://127.0.0.1:9/metrics does not (yet) have ask_secs (but ask_seconds), "
+        "kettles_boiled"
+    )
 
 
 def test_the_limits_are_those_of_the_whole_run(

@@ -57,7 +57,7 @@ def document() -> dict[str, Any]:
         "missing": ["the langfuse witness is missing in cold_cache: connection refused"],
         "unmeasured": [],
         "benchmarks": [],
-        "windows": [{"name": "warm_cache", "notices": []}],
+        "windows": [{"name": "warm_cache", "notices": [], "shed": 0}],
         "verdicts": [
             verdict("met", "tool_success", ">= 95%", "", seen("metrics", 1.0)),
             verdict("inconclusive", "llm_call_success", ">= 99.5%", down,
@@ -224,6 +224,14 @@ def test_traces_are_fewer_than_requests_where_some_leave_none(document: dict[str
         account("langfuse", 180, 1000),
     ]
     assert "requests 200 = 200 != 180 traced, input tokens" in printed(document, 120)
+
+
+def test_what_was_shed_stands_beside_what_was_counted(document: dict[str, Any]) -> None:
+    document["windows"][0]["shed"] = 1200
+    text = printed(document, 200)
+    assert (
+        "input tokens 1,000 = 1,000 != 900, request time client >> metrics, 1,200 shed\n" in text
+    )
 
 
 def test_square_brackets_are_not_markup(document: dict[str, Any]) -> None:

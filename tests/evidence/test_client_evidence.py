@@ -49,7 +49,38 @@ def test_a_latency_is_the_share_within_the_bound(asked: Asked):
         4,
         "response_time of warm_cache",
         quantile=Interval.exactly(0.0003),
+        punctual=measured.value,
+        punctual_quantile=measured.punctual_quantile,
     )
+
+
+def test_what_would_have_been_seen_had_it_been_sent_when_it_was_due(asked: Asked):
+    late = {"intended_start": 9.5}
+    evidence = asked(
+        *(sample(s, first_token=10.0 + s / 2, **late) for s in (0.1, 0.2)),
+        sample(0.9, first_token=10.7, **late),
+        sample(0.01, Outcome.HTTP_ERROR, **late),
+        sample(0.3, first_token=10.2, intended_start=10.1),  # by a clock that stepped back
+    )
+
+    whole = evidence.measure(latency("response_time", 0.5, 0.5), (WARM,))
+    first = evidence.measure(latency("ttft", 0.5, 0.15), (WARM,))
+    service = evidence.measure(latency("service_time", 0.5, 0.15), (WARM,))
+
+    assert (whole.value, whole.punctual) == (Interval.exactly(0.2), Interval.exactly(0.6))
+    assert whole.punctual_quantile is not None
+    assert whole.punctual_quantile.low == pytest.approx(0.2)
+    assert (first.value, first.punctual) == (Interval.exactly(0.2), Interval.exactly(0.6))
+    assert (service.punctual, service.punctual_quantile) == (None, None)
+
+
+def test_failures_are_beyond_every_bound_however_punctual(asked: Asked):
+    evidence = asked(sample(0.1), *[sample(0.1, Outcome.HTTP_ERROR)] * 3)
+
+    measured = evidence.measure(latency("response_time", 0.5), (WARM,))
+
+    assert measured.punctual == Interval.exactly(0.25)
+    assert measured.punctual_quantile == Interval.exactly(math.inf)
 
 
 def test_failures_rank_above_every_success(asked: Asked):

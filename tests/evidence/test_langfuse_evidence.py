@@ -206,6 +206,17 @@ def test_a_silent_witness_says_why(
     assert evidence.recomputed_cost(WARM) == (None, problem)
 
 
+def test_without_a_price_book_no_cost_is_recomputed(known_run: Callable[..., RunDirectory]):
+    run = known_run()
+    run.write_observations("warm_cache", [ROOT, LLM], Collection(True, 2, 1.0))
+    evidence = LangfuseEvidence(run, None)
+
+    assert evidence.recomputed_cost(WARM) == (None, "no prices.yaml was given")
+    account = evidence.account(WARM)
+    assert account is not None
+    assert account.cost_usd == 0.00014, "what Langfuse itself says stays"
+
+
 def test_a_window_that_was_never_run(read: Read):
     cold = Window("cold", ("cold",), 1.0, 2.0)
 

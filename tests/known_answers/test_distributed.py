@@ -125,9 +125,11 @@ class Apart:
         made.within = within(self.spaces[name])
         return made
 
-    def work(self, name: str) -> None:
+    def work(self, name: str, added: str = "") -> None:
         """Start the loop that deploy/ starts, on one of the workers' machines."""
         place = self.place(name, with_files=False)
+        with (place.path / "scenarios/offered.py").open("a") as scenario:
+            scenario.write(added)
         with (place.path / "worker.log").open("wb") as log:
             self.loops[name] = subprocess.Popen(
                 [*place.within, "sh", str(ROOT / "deploy/worker.sh"),
@@ -252,6 +254,22 @@ def test_two_workers_send_exactly_the_offered_arrivals(apart: Apart) -> None:
     # Nothing is written where a worker lives but its own log.
     for name in ("worker-1", "worker-2"):
         assert {p.name for p in apart.logs[name].parent.iterdir()} == {"scenarios", "worker.log"}
+
+
+def test_a_worker_with_another_scenario_file_is_turned_away_and_both_sides_say_so(
+    apart: Apart,
+) -> None:
+    apart.work(
+        "worker-1", added="\n    @task\n    def ask_more(self) -> None:\n        self.chat('?')\n"
+    )
+    done = apart.master.finish(start(apart, "5s"))
+    sentence = (
+        "has another scenario Offered than the master; give all machines the same scenario files"
+    )
+    assert done.code == 2, done.words
+    assert f"offered could not be run: load process 0 {sentence}" in done.flat
+    wait_for(lambda: sentence in apart.logs["worker-1"].read_text())
+    assert apart.asked() == [], "as many arrivals, but not the same requests: none was sent"
 
 
 def test_a_worker_that_dies_is_replaced_and_what_was_not_sent_in_between_is_said(

@@ -19,6 +19,7 @@ from harness.load.arrivals import seconds
 from harness.load.hands import Alone
 from harness.load.plan import Phase, Plan
 from harness.load.session import Session, schedule_of
+from harness.load.user import _due
 
 stall = get_original("time", "sleep")
 
@@ -72,7 +73,7 @@ def closed_loop(user: Asker) -> dict[str, Any]:
     """Ask, pause, stall, ask again: the stall is no part of the pause."""
     user.chat("again")
     gevent.sleep(user.wait_time())
-    due = user._due
+    due = _due.intended
     stall(0.5)
     user.chat("again")
     user.chat("again")

@@ -108,92 +108,113 @@ def test_all_instants_lie_within_the_length(kind: type[Constant | Poisson]) -> N
     [
         pytest.param(
             lambda: Poisson(0, "1s"),
-            "rate=0: give a number above 0 (arrivals per second)",
+            "Poisson(rate=0): give a number above 0 (arrivals per second)",
             id="no rate",
         ),
         pytest.param(
             lambda: Constant(-2, "1s"),
-            "rate=-2: give a number above 0 (arrivals per second)",
+            "Constant(rate=-2): give a number above 0 (arrivals per second)",
             id="a negative rate",
         ),
         pytest.param(
             lambda: Poisson(float("nan"), "1s"),
-            "rate=nan: give a number above 0 (arrivals per second)",
+            "Poisson(rate=nan): give a number above 0 (arrivals per second)",
             id="nan",
         ),
         pytest.param(
             lambda: Constant(float("inf"), "1s"),
-            "rate=inf: give a number above 0 (arrivals per second)",
+            "Constant(rate=inf): give a number above 0 (arrivals per second)",
             id="infinitely many",
         ),
         pytest.param(
             lambda: Poisson("4", "1s"),
-            "rate='4': give a number above 0 (arrivals per second)",
+            "Poisson(rate='4'): give a number above 0 (arrivals per second)",
             id="a text",
         ),
         pytest.param(
             lambda: Poisson(1, "fast"),
-            "duration='fast' is not a duration; write it like 30s, 2m or 1h",
+            "Poisson(duration='fast'): not a duration; write it like 30s, 2m or 1h",
             id="duration",
         ),
         pytest.param(
             lambda: Constant(1, 30),
-            "duration=30 is not a duration; write it like 30s, 2m or 1h",
+            "Constant(duration=30): not a duration; write it like 30s, 2m or 1h",
             id="duration as a number",
         ),
         pytest.param(
             lambda: Constant(1, "1s", "0"),
-            "warmup='0' is not a duration; write it like 30s, 2m or 1h",
+            "Constant(warmup='0'): not a duration; write it like 30s, 2m or 1h",
             id="warm-up",
         ),
         pytest.param(
             lambda: Ramp(-1, 2, "1s"),
-            "start=-1: give 0 or more (arrivals per second)",
+            "Ramp(start=-1): give 0 or more (arrivals per second)",
             id="a ramp from below",
         ),
         pytest.param(
             lambda: Ramp(1, float("nan"), "1s"),
-            "end=nan: give 0 or more (arrivals per second)",
+            "Ramp(end=nan): give 0 or more (arrivals per second)",
             id="a ramp to nowhere",
         ),
         pytest.param(
             lambda: Ramp(0, 0, "1s"),
-            "start=0 and end=0: give at least one rate above 0",
+            "Ramp(start=0, end=0): give at least one rate above 0",
             id="a flat ramp",
         ),
         pytest.param(
-            lambda: Ramp(0, 1, "0s"), "duration='0s': give more than 0 seconds", id="a sheer ramp"
+            lambda: Ramp(0, 1, "0s"),
+            "Ramp(duration='0s'): give more than 0 seconds",
+            id="a sheer ramp",
         ),
         pytest.param(
-            lambda: Steps([], "1s"), "rates=[]: give at least one rate above 0", id="no steps"
+            lambda: Steps([], "1s"),
+            "Steps(rates=[]): give at least one rate above 0",
+            id="no steps",
         ),
         pytest.param(
             lambda: Steps([1, -1], "1s"),
-            "rates[1]=-1: give 0 or more (arrivals per second)",
+            "Steps(rates[1]=-1): give 0 or more (arrivals per second)",
             id="a step below",
         ),
         pytest.param(
             lambda: Steps([1], "0m"),
-            "each='0m': give more than 0 seconds",
+            "Steps(each='0m'): give more than 0 seconds",
             id="steps of no length",
         ),
         pytest.param(
-            lambda: Spike(5, 5, "1s", "1s", "1s"), "peak=5: give more than base=5", id="no spike"
+            lambda: Spike(5, 5, "1s", "1s", "1s"),
+            "Spike(peak=5): give more than base=5",
+            id="no spike",
         ),
         pytest.param(
             lambda: Spike(1, 5, "1s", "0s", "1s"),
-            "for_='0s': give more than 0 seconds",
+            "Spike(for_='0s'): give more than 0 seconds",
             id="a spike of no length",
         ),
         pytest.param(
             lambda: Spike(1, 5, "1s", "1s", "late"),
-            "after='late' is not a duration; write it like 30s, 2m or 1h",
+            "Spike(after='late'): not a duration; write it like 30s, 2m or 1h",
             id="after the spike",
         ),
         pytest.param(
             lambda: Trace(Path("there-is-none"), scale=0),
-            "scale=0: give a number above 0 (how many times as fast)",
+            "Trace(scale=0): give a number above 0 (how many times as fast)",
             id="a trace that stands still",
+        ),
+        pytest.param(
+            lambda: Steps(5, "1s"),  # type: ignore[arg-type]
+            "Steps(rates=5): give a list of rates, as in [1, 2, 4]",
+            id="one step that is not in a list",
+        ),
+        pytest.param(
+            lambda: Trace(5),  # type: ignore[arg-type]
+            "Trace(path=5): give the path of a file",
+            id="a trace that is no file",
+        ),
+        pytest.param(
+            lambda: Trace("there-is-none", column=1),  # type: ignore[arg-type]
+            "Trace(column=1): give the name of a column or field",
+            id="a column that has no name",
         ),
     ],
 )
@@ -489,14 +510,19 @@ def test_a_trace_that_cannot_be_read_is_refused_with_its_line(
     path.write_text(text)
     with pytest.raises(ValueError) as refused:
         Trace(path)
-    assert str(refused.value).startswith(problem.format(path=path))
+    assert str(refused.value).startswith("Trace: " + problem.format(path=path))
 
 
 def test_a_trace_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError) as refused:
         Trace(tmp_path / "none.txt")
-    assert str(refused.value) == f"{tmp_path}/none.txt: cannot be read: No such file or directory"
+    assert (
+        str(refused.value)
+        == f"Trace: {tmp_path}/none.txt: cannot be read: No such file or directory"
+    )
     (tmp_path / "latin.txt").write_bytes(b"\xff\n")
     with pytest.raises(ValueError) as refused:
         Trace(tmp_path / "latin.txt")
-    assert str(refused.value) == f"{tmp_path}/latin.txt: not text in UTF-8"
+    assert str(refused.value) == (
+        f"Trace: {tmp_path}/latin.txt: not text in UTF-8; save it as that"
+    )

@@ -192,6 +192,7 @@ def account(**more: object) -> Account:
     fields: dict[str, object] = {
         "planned": 140, "begun": 100, "shed": 0, "warmed_up": 0, "may_be_lost": 0,
         "not_sent": 40, "reached": "--max-requests 50 was reached", "reached_at": 12.34,
+        "option": "--max-requests",
         "spent_usd": 0.0, "notes": (),
     }  # fmt: skip
     return Account(**(fields | more))  # type: ignore[arg-type]
@@ -201,7 +202,10 @@ def test_a_limit_that_ended_the_sending_is_said_as_the_user_gave_it() -> None:
     assert account().stopped_by(100, None) == (
         "--max-requests 100 was reached after 12.3 s; 40 of 140 planned arrivals were not sent"
     )
-    spent = account(reached="the share of --budget-usd of one in 2 processes was reached: 1")
+    spent = account(
+        reached="the share of --budget-usd of one in 2 processes was reached: 1",
+        option="--budget-usd",
+    )
     assert spent.stopped_by(None, 2.5).startswith("--budget-usd 2.5 was reached after 12.3 s; ")
     warming = account(begun=0, not_sent=140)
     assert "was reached before anything was measured; 140 of 140" in warming.stopped_by(100, None)
@@ -211,5 +215,28 @@ def test_a_limit_that_ended_the_sending_is_said_as_the_user_gave_it() -> None:
 
 
 def test_a_budget_that_cannot_be_kept_is_said_in_its_own_words() -> None:
-    unknown = account(reached="--budget-usd cannot be kept, since answers tell no tokens")
+    unknown = account(
+        reached="--budget-usd cannot be kept, since answers tell no tokens", option=""
+    )
     assert unknown.stopped_by(None, 1.0).startswith("--budget-usd cannot be kept, since answers")
+
+
+def test_scenarios_that_had_nothing_left_to_ask_are_said_and_when_the_last_process_had_not() -> (
+    None
+):
+    crew = two()
+    used = {"cold_cache": ("all 30 questions were asked once", 4.0)}
+    crew.told("a", replace(done(15), used_up=used), 15, 10.0)
+    crew.told(
+        "b", replace(done(15), used_up={"cold_cache": [*used["cold_cache"][:1], 5.5]}), 15, 9
+    )
+    assert crew.account().stopped_by(None, None) == (
+        "cold_cache: all 30 questions were asked once after 5.5 s; 10 of 40 planned arrivals were "
+        "not sent"
+    )
+
+
+def test_what_is_wrong_in_a_load_process_itself_is_told() -> None:
+    crew = two()
+    crew.told("a", replace(done(20), troubles={"it could not be kept": 2}), 20, 10.0)
+    assert crew.account().notes == ("load process 0: it could not be kept, 2 times",)

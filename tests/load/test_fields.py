@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness.load.chat_api import BadAnswerError
-from harness.load.fields import count, document, look_up, path_of, shown, word
+from harness.load.apis.filesystem_agent import FilesystemAgent
+from harness.load.chat_api import Answer, BadAnswerError
+from harness.load.fields import checked, count, document, look_up, path_of, shown, word
 
 TOLD = {"a": {"b": [1, {"c-d e": "x"}]}, "n": None}
 
@@ -67,3 +68,39 @@ def test_a_document_may_be_too_deep_to_read() -> None:
 
 def test_a_long_value_is_shown_by_its_beginning() -> None:
     assert shown("a" * 1000) == "'" + "a" * 79 + "..."
+
+
+@pytest.mark.parametrize(
+    ("read", "problem"),
+    [
+        pytest.param(None, "None, not an Answer", id="nothing"),
+        pytest.param(Answer(text=5), "text=5, not text", id="a text"),  # type: ignore[arg-type]
+        pytest.param(
+            Answer(text="", input_tokens=1.5),  # type: ignore[arg-type]
+            "input_tokens=1.5, not a count (or None)",
+            id="half a token",
+        ),
+        pytest.param(
+            Answer(text="", llm_calls=True), "llm_calls=True, not a count (or None)", id="truth"
+        ),
+        pytest.param(
+            Answer(text="", output_tokens=-1),
+            "output_tokens=-1, not a count (or None)",
+            id="debts",
+        ),
+        pytest.param(
+            Answer(text="", session_id=7),  # type: ignore[arg-type]
+            "session_id=7, not text (or None)",
+            id="a session",
+        ),
+    ],
+)
+def test_what_an_api_reads_is_an_answer_or_its_mistake(read: Answer, problem: str) -> None:
+    with pytest.raises(BadAnswerError) as bad:
+        checked(read, FilesystemAgent())
+    assert str(bad.value) == f"FilesystemAgent read {problem}"
+
+
+def test_an_answer_as_it_should_be_is_left_alone() -> None:
+    told = Answer("four", "s-1", 1, 2**53 - 1, 0, None, "m")
+    assert checked(told, FilesystemAgent()) is told

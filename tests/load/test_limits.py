@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.load.limits import Limits
+from harness.load.limits import Limits, cost_by
 from harness.load.plan import share
 from harness.model import Outcome, Sample
 from harness.prices import ModelPrice, PriceBook
@@ -26,8 +26,9 @@ def sample(
     )  # fmt: skip
 
 
-def price(of: Sample) -> float | None:
+def price(of: Sample, model: str = "") -> float | None:
     """Five cents for a token in and a token out."""
+    del model
     if of.input_tokens is None or of.output_tokens is None:
         return None
     return PRICES.cost("m", {"input": of.input_tokens, "output": of.output_tokens})
@@ -56,7 +57,8 @@ def test_exactly_so_many_requests_are_sent_however_they_overlap(
         limits.spent(sample(Outcome.SHED))
     while limits.admits():
         sent += 1
-    assert sent == most
+    assert (sent, limits.left) == (most, 0)
+    assert limits.option == "--max-requests"
     assert limits.reached == f"--max-requests {most} was reached"
 
 
@@ -94,15 +96,78 @@ def test_what_is_under_way_is_expected_to_cost_what_the_others_did() -> None:
     assert not limits.admits()
 
 
-def test_the_first_requests_have_no_price_yet() -> None:
-    limits = Limits(None, 0.10, price)
-    assert all(limits.admits() for _ in range(4))
+def test_until_the_first_answer_is_priced_one_request_at_a_time_is_sent() -> None:
+    limits = Limits(None, 0.52, price)
+    assert limits.admits()
+    assert [limits.admits() for _ in range(3)] == [False] * 3
+    # They are turned away for now only.
+    assert (limits.undecided, limits.reached, limits.option) == (True, "", "")
+    assert (limits.sent, limits.left) == (1, None)
+    limits.spent(sample())
+    assert not limits.undecided
+    assert [limits.admits() for _ in range(10)] == [True] * 9 + [False]
+    assert (limits.undecided, limits.option) == (False, "--budget-usd")
+
+
+def test_a_first_answer_that_fails_leaves_the_next_one_to_tell_the_price() -> None:
+    limits = Limits(None, 0.52, price)
+    for outcome in (Outcome.TIMEOUT, Outcome.REFUSED):
+        assert limits.admits()
+        assert not limits.admits()
+        limits.spent(sample(outcome, tokens=None))
+        assert not limits.undecided
+    assert limits.admits()
+    limits.spent(sample())
+    assert limits.spent_usd == pytest.approx(0.10)  # the timeout is paid for, too
+
+
+def test_requests_that_ask_no_llm_wait_for_no_price() -> None:
+    limits = Limits(None, 0.05, price)
+    assert limits.admits()
+    assert all(limits.admits(paid=False) for _ in range(5))
+    limits.spent(sample(tokens=None, traced=False))
+    assert not limits.admits()
     limits.spent(sample())
     assert not limits.admits()
-    for _ in range(3):
-        limits.spent(sample())
-    # Those that were under way by then: more than the budget, and said so by spent_usd.
-    assert limits.spent_usd == pytest.approx(0.20)
+    assert limits.reached == "--budget-usd 0.05 was reached"
+
+
+@unhurried
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=60),
+    st.integers(1, 40),
+    st.randoms(use_true_random=False),
+)
+def test_an_overrun_is_at_most_what_those_under_way_cost_more_than_the_average(
+    tokens: list[int], cents: int, chance: random.Random
+) -> None:
+    limits = Limits(None, cents / 100, price)
+    coming, under_way = list(tokens), list[int]()
+    allowed = budget = cents / 100
+    while coming and not limits.reached:
+        if under_way and chance.random() < 0.5:
+            limits.spent(sample(tokens=under_way.pop(chance.randrange(len(under_way)))))
+        elif limits.admits():
+            under_way.append(coming.pop())
+            ended = limits.sent - len(under_way)
+            mean = limits.spent_usd / ended if ended else budget
+            allowed = max(allowed, budget + sum(0.05 * n - mean for n in under_way))
+    for left in under_way:
+        limits.spent(sample(tokens=left))
+    assert limits.spent_usd <= allowed + 1e-9
+
+
+def test_an_answer_is_priced_as_the_model_it_names_or_else_as_its_scenario_s() -> None:
+    book = PriceBook((
+        ModelPrice("small", "^small", {"input": 1.0, "output": 1.0}),
+        ModelPrice("large", "^large", {"input": 10.0, "output": 10.0}),
+    ))  # fmt: skip
+    cost = cost_by(book, {"s": "small"})
+    assert cost(sample(), "") == 2
+    assert cost(sample(), "large-2026") == 20
+    assert cost(sample(), "nobody priced it") == 2
+    assert cost(sample(tokens=None), "large") is None
+    assert cost_by(book, {})(sample(), "nobody priced it") is None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +195,6 @@ def test_a_failure_that_tells_no_tokens_costs_what_the_others_did_unless_it_neve
 def test_an_answer_that_tells_no_tokens_ends_a_load_with_a_budget() -> None:
     limits = Limits(None, 100.0, price)
     assert limits.admits()
-    assert limits.admits()
     limits.spent(sample(tokens=None))
     assert not limits.admits()
     assert limits.reached == (
@@ -145,7 +209,7 @@ def test_an_answer_that_tells_no_tokens_ends_a_load_with_a_budget() -> None:
 def test_a_request_that_asks_no_llm_costs_nothing_and_ends_nothing() -> None:
     limits = Limits(None, 0.01, price)
     for _ in range(5):
-        assert limits.admits()
+        assert limits.admits(paid=False)
         limits.spent(sample(tokens=None, traced=False))
     assert limits.spent_usd == 0
     assert limits.reached == ""

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from harness.load.apis.openai_chat import OpenAIChat
+from harness.load.limits import Limits, cost_by
 from harness.load.prepare import PreparationError, Target, clear_cache, prime
 from harness.load.questions import Deck
 from harness.model import HarnessError
+from harness.prices import ModelPrice, PriceBook
 
 RUN = "20260921-100000-cafe"
 
@@ -162,3 +164,66 @@ def test_priming_a_target_that_is_away_names_it(away: str, deck: Deck) -> None:
     with pytest.raises(PreparationError) as refused:
         prime(deck)(Target(away, RUN))
     assert str(refused.value).startswith(f"priming the cache of {away} failed: ")
+
+
+def priced(text: str, model: str = "") -> bytes:
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    return whole("200 OK", json.dumps({"response": text, "usage": usage, "model": model}))
+
+
+def limits(max_requests: int | None = None, budget_usd: float | None = None) -> Limits:
+    """Five cents an answer, fifty by the dear model."""
+    book = PriceBook((
+        ModelPrice("cheap", "^cheap$", {"input": 0.01, "output": 0.04}),
+        ModelPrice("dear", "^dear$", {"input": 0.1, "output": 0.4}),
+    ))  # fmt: skip
+    return Limits(max_requests, budget_usd, cost_by(book, {"cached": "cheap"}))
+
+
+def test_priming_counts_as_requests_and_is_paid_for(server: Any, deck: Deck) -> None:
+    for question in deck:
+        server.answer(question.text, priced("yes"))
+    server.answer("q3", priced("yes", "dear"))
+    target = Target(server.url, RUN, scenario="cached", limits=limits(13, 10.0))
+    prime(deck)(target)
+    assert (target.limits.sent, target.limits.left) == (12, 1)
+    assert target.limits.spent_usd == pytest.approx(11 * 0.05 + 0.50)
+
+
+def test_a_deck_that_leaves_no_request_to_the_load_is_refused_unasked(
+    server: Any, deck: Deck
+) -> None:
+    server.asked.clear()
+    with pytest.raises(PreparationError) as refused:
+        prime(deck)(Target(server.url, RUN, scenario="cached", limits=limits(12)))
+    assert str(refused.value) == (
+        "priming the cache asks 12 questions, and --max-requests has 12 left for them and the "
+        "load; allow more, or give the deck that is primed a smaller count="
+    )
+    assert server.asked == []
+
+
+def test_priming_stops_at_the_budget(server: Any, deck: Deck) -> None:
+    for question in deck:
+        server.answer(question.text, priced("yes"))
+    server.asked.clear()
+    target = Target(server.url, RUN, scenario="cached", limits=limits(None, 0.27))
+    with pytest.raises(PreparationError) as refused:
+        prime(deck)(target)
+    assert str(refused.value) == (
+        "priming the cache had to stop: --budget-usd 0.27 was reached; allow more, or give the "
+        "deck that is primed a smaller count="
+    )
+    assert len(server.asked) == 5
+    assert target.limits.spent_usd == pytest.approx(0.25)
+
+
+def test_priming_with_a_budget_needs_answers_that_tell_what_they_cost(
+    server: Any, deck: Deck
+) -> None:
+    for question in deck:
+        server.answer(question.text, said("yes"))
+    server.asked.clear()
+    with pytest.raises(PreparationError, match="answers do not tell what they cost"):
+        prime(deck)(Target(server.url, RUN, scenario="cached", limits=limits(None, 0.27)))
+    assert len(server.asked) == 1

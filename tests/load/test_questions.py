@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,20 +133,53 @@ def test_what_is_no_question_is_named_by_file_and_line(
     path.write_text(text)
     with pytest.raises(DeckError) as refused:
         Deck(path)
-    assert str(refused.value).startswith(f"{path}{problem}")
+    assert str(refused.value).startswith(f"Deck: {path}{problem}")
 
 
 def test_a_deck_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DeckError) as refused:
         Deck(tmp_path / "none.csv")
-    assert str(refused.value) == f"{tmp_path}/none.csv: cannot be read: No such file or directory"
+    assert str(refused.value) == (
+        f"Deck: {tmp_path}/none.csv: cannot be read: No such file or directory"
+    )
     (tmp_path / "latin.csv").write_bytes(b"text\n\xff\n")
     with pytest.raises(DeckError) as refused:
         Deck(tmp_path / "latin.csv")
-    assert str(refused.value) == f"{tmp_path}/latin.csv: not text in UTF-8"
+    assert str(refused.value) == f"Deck: {tmp_path}/latin.csv: not text in UTF-8; save it as that"
 
 
 def test_a_deck_of_nothing_is_refused(deck_file: Path) -> None:
     with pytest.raises(ValueError) as refused:
         Deck(deck_file, first=7)
-    assert str(refused.value) == f"{deck_file}: no questions from number 7 on"
+    assert str(refused.value).startswith(f"Deck: {deck_file}: no questions from number 7 on; ")
+
+
+def test_a_path_may_be_plain_text(deck_file: Path) -> None:
+    assert list(Deck(str(deck_file))) == list(Deck(deck_file))
+
+
+def test_a_deck_sought_in_another_folder_says_how_it_is_found() -> None:
+    with pytest.raises(DeckError) as refused:
+        Deck("none-here.csv")
+    assert str(refused.value) == (
+        f"Deck: none-here.csv: cannot be read: No such file or directory in {Path.cwd()}; "
+        "write Path(__file__).with_name('none-here.csv') in a scenario"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        pytest.param({"path": 5}, "(5): give the path of a .jsonl or .csv file", id="a number"),
+        pytest.param({"first": -1}, "(first=-1): give a whole number, 0 or more", id="before all"),
+        pytest.param({"count": 0}, "(count=0): give a whole number, 1 or more", id="none"),
+        pytest.param({"count": 1.5}, "(count=1.5): give a whole number, 1 or more", id="halves"),
+        pytest.param({"count": True}, "(count=True): give a whole number, 1 or more", id="truth"),
+    ],
+)
+def test_a_declaration_that_cannot_be_right_is_named(
+    deck_file: Path, arguments: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(DeckError) as refused:
+        Deck(**{"path": deck_file, **arguments})
+    assert str(refused.value) == f"Deck{problem}"

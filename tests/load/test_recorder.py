@@ -154,10 +154,14 @@ def test_a_duration_that_no_histogram_holds_is_clamped_and_counted() -> None:
         pytest.param({"first_token": math.nan}, (), id="a first token"),
         pytest.param({"longest_gap": math.inf}, (), id="a longest gap"),
         pytest.param({}, (0.1, math.nan), id="a gap"),
+        pytest.param({}, ("0.1",), id="a gap in words"),
+        pytest.param({"output_tokens": "5"}, (), id="tokens in words"),
+        pytest.param({"llm_calls": 10**400}, (), id="more calls than there are"),
+        pytest.param({"end": None}, (), id="no end"),
     ],
 )
 def test_what_is_not_a_number_is_refused_and_harms_no_other_request(
-    change: dict[str, float], gaps: tuple[float, ...]
+    change: dict[str, Any], gaps: tuple[Any, ...]
 ) -> None:
     kept = recorder(SAMPLE)
     with pytest.raises(ValueError, match="that is not a number"):

@@ -258,3 +258,22 @@ def test_two_processes_do_not_draw_the_same_tasks() -> None:
         drawn.append([session.choose("abcdefgh") for _ in range(20)])
         session.end()
     assert drawn[0] != drawn[1]
+
+
+def test_who_has_nothing_left_to_ask_ends_only_its_own_arrivals() -> None:
+    class Other(Asker):
+        @staticmethod
+        def scenario() -> str:
+            return "other"
+
+    session = Session()
+    asker, other = Asker(session), Other(session)
+    lengths = {"Asker": 0.2, "Other": 0.2}
+    told = plan(users=lengths, arrivals=20)
+    session.begin(told, {"Asker": Asker, "Other": Other})
+    session.used_up("asker", "all 3 questions were asked once")
+    session.send(told, {"Asker": asker, "Other": other})
+    session.end()
+    assert (len(asker.due), len(other.due)) == (0, 10)
+    (sentence, _) = session.progress().used_up["asker"]
+    assert sentence == "all 3 questions were asked once"

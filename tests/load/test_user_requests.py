@@ -33,7 +33,13 @@ ANSWERS = {
     "kept": b"HTTP/1.1 201 Created\r\nContent-Length: 17\r\n\r\n" + b'{"response": "1"}',
     "first": whole("200 OK", '{"response": "1", "session_id": "s-1"}'),
     "second": whole("200 OK", '{"response": "2", "session_id": "s-1"}'),
-    "POST /ask": whole("200 OK", '{"text": "42 s", "id": 7}'),
+    "a count": whole("200 OK", '{"response": "1", "misread": {"output_tokens": "5"}}'),
+    "a huge count": whole(
+        "200 OK", '{"response": "1", "misread": {"tool_calls": 9007199254740992}}'
+    ),
+    "a model": whole("200 OK", '{"response": "1", "misread": {"model": ["m"]}}'),
+    "a text": whole("200 OK", '{"response": "1", "misread": {"text": null}}'),
+    "POST /ask": whole("200 OK", '{"text": "42 s", "id": 7, "model": "known-model-7"}'),
     "POST /v1/chat/completions": whole("200 OK", f'{{"error": {{"message": "bad {SECRET}"}}}}'),
 }
 USERS: dict[str, dict[str, Any]] = {
@@ -79,7 +85,24 @@ USERS: dict[str, dict[str, Any]] = {
     "of an OpenAI endpoint that repeats the key": {
         "api": "openai", "environment": {"OPENAI_API_KEY": SECRET}, "calls": [chat("How?")],
     },
+    "of an API that misreads": {
+        "api": "misread",
+        "calls": [chat("a count"), chat("a huge count"), chat("a model"), chat("a text"), chat("first")],
+    },
+    "who is told the model": {"api": "http", "calls": [chat("q 2"), chat("q 2")]},
+    "who waits for the first price": {"price_awaited": True, "calls": [chat("first")]},
+    "who waits for the first price in a journey": {
+        "price_awaited": True, "calls": [["journey", [1.0], {}]],
+    },
+    "who asks no LLM while the first price is awaited": {
+        "price_awaited": True, "calls": [request("PUT", "/documents/1", expect=[204])],
+    },
+    "out of questions": {"task": "out_of_questions", "calls": [["journey", [1.0], {}]]},
+    "turned away": {"task": "insatiable", "may_send": 2, "calls": [["journey", [1.0], {}]]},
+    "due at the very beginning": {"calls": [["journey", [0.0], {}], chat("second")]},
     "of a stream nobody declared": {"api": "http", "calls": [chat("q", stream=True)]},
+    # The last one: what the server saw is told apart by the samples.
+    "whose sample is not kept": {"not_kept": True, "calls": [chat("first")]},
 }  # fmt: skip
 
 
@@ -88,8 +111,13 @@ WRONG: dict[str, dict[str, Any]] = {
     "write one such as OpenAIChat('gpt-4o-mini') or Http(...)": {"api": "openai"},
     "MyApp.patience is 0; give more than 0": {"patience": 0},
     "MyApp.stall is -1; give more than 0": {"stall": -1},
-    "MyApp.largest_answer is '16'; give a number": {"largest_answer": "16"},
-    "MyApp.ceiling is None; give a number": {"ceiling": None},
+    "MyApp.stall is True; give a number": {"stall": True},
+    "MyApp.largest_answer is '16'; give a whole number": {"largest_answer": "16"},
+    "MyApp.largest_answer is 1.5; give a whole number": {"largest_answer": 1.5},
+    "MyApp.ceiling is None; give a whole number": {"ceiling": None},
+    "MyApp.ceiling is 1.5; give a whole number": {"ceiling": 1.5},
+    "MyApp.ceiling is True; give a whole number": {"ceiling": True},
+    "MyApp.ceiling is 0; give more than 0": {"ceiling": 0},
     "": {"patience": 0.5, "stall": 1, "ceiling": 10},
 }
 
@@ -159,8 +187,62 @@ def test_locust_counts_requests_under_the_name_they_were_given(made: dict[str, A
 def test_nothing_is_sent_any_more_when_a_limit_is_reached(made: dict[str, Any]) -> None:
     user = made["of a limited load"]
     assert [a.body["message"] for a in user["asked"]] == ["first", "second"]
-    assert user["ended"] == "StopUser: no more requests may be sent"
+    assert user["ended"] == "TurnedAway: no more requests may be sent"
     assert (len(user["samples"]), user["in_flight"]) == (2, 0)
+
+
+def test_a_journey_that_has_nothing_left_to_ask_says_why(made: dict[str, Any]) -> None:
+    user = made["out of questions"]
+    assert user["used_up"] == [["asker", "all 1 questions were asked once"]]
+    assert [a.body["message"] for a in user["asked"]] == ["first"]
+
+
+def test_a_journey_that_may_send_no_more_is_not_out_of_questions(made: dict[str, Any]) -> None:
+    user = made["turned away"]
+    assert (len(user["asked"]), user["used_up"], user["ended"]) == (2, [], "")
+
+
+def test_until_the_first_price_is_known_a_user_tries_again_later(made: dict[str, Any]) -> None:
+    alone = made["who waits for the first price"]
+    assert (alone["asked"], alone["ended"]) == ([], "RescheduleTask: ")
+    journey = made["who waits for the first price in a journey"]
+    assert (journey["asked"], journey["ended"], journey["used_up"]) == ([], "", [])
+
+
+def test_what_costs_nothing_waits_for_no_price(made: dict[str, Any]) -> None:
+    user = made["who asks no LLM while the first price is awaited"]
+    assert [s["outcome"] for s in user["samples"]] == ["ok"]
+
+
+def test_a_sample_that_cannot_be_kept_leaves_no_request_under_way(made: dict[str, Any]) -> None:
+    user = made["whose sample is not kept"]
+    assert (user["ended"], user["in_flight"]) == ("ValueError: this sample cannot be kept", 0)
+
+
+def test_what_an_api_of_one_s_own_misreads_is_a_bad_answer_that_names_it(
+    made: dict[str, Any],
+) -> None:
+    user = made["of an API that misreads"]
+    assert [(s["outcome"], s["detail"]) for s in user["samples"]] == [
+        ("bad_answer", "Misreader read output_tokens='5', not a count (or None)"),
+        ("bad_answer", "Misreader read tool_calls=9007199254740992, not a count (or None)"),
+        ("bad_answer", "Misreader read model=['m'], not text (or None)"),
+        ("bad_answer", "Misreader read text=None, not text"),
+        ("bad_answer", "Misreader could not read the answer: KeyError: 'misread'"),
+    ]
+    assert {s["output_tokens"] for s in user["samples"]} == {None}
+    assert user["got"] == [None] * 5
+
+
+def test_the_model_that_an_answer_names_is_told_with_it(made: dict[str, Any]) -> None:
+    assert made["who is told the model"]["models"] == ["known-model-7"] * 2
+    assert made["in conversation"]["models"] == ["", ""]
+
+
+def test_an_intended_start_of_0_is_one_and_holds_for_one_request(made: dict[str, Any]) -> None:
+    first, second = made["due at the very beginning"]["samples"]
+    assert first["intended_start"] == 0.0
+    assert second["intended_start"] == second["start"] > 0
 
 
 def test_the_next_turn_names_its_session_and_is_due_when_thinking_is_over(

@@ -134,6 +134,7 @@ def small_document() -> dict[str, Any]:
                 "arrivals": "Poisson, 5 per second", "open_loop": True, "processes": 1,
                 "planned": 200, "begun": 200, "requests": 200, "warmup_requests": 10,
                 "shed": 0, "not_sent": 0, "may_be_lost": 0, "stopped_by": "", "notices": [],
+                "spent_usd": None, "budget_usd": None,
                 "generator": {"processes": [], "piece": 1.0, "moments": []},
                 "achieved_rate": 5.0, "offered_rate": 5.0,
                 "lateness_p99": 0.001, "cpu_share": 0.2, "notes": [],

@@ -280,6 +280,16 @@ def test_what_was_not_sent_shed_lost_or_stopped_is_told(document: dict[str, Any]
     assert "warm_cache : it was stopped at 200" in told
 
 
+def test_what_was_spent_is_shown_where_a_budget_was_given(document: dict[str, Any]) -> None:
+    assert "Spent" not in section(page(document), "load")
+    document["windows"][0].update(spent_usd=0.0081, budget_usd=0.01)
+    told = section(page(document), "load")
+    assert "1 ms 4 ms $0.0081 of $0.01" in told
+    assert "Spent is what the tokens of all answers cost" in told
+    document["windows"][0].update(budget_usd=None)
+    assert "1 ms 4 ms $0.0081 Planned arrivals" in section(page(document), "load")
+
+
 def test_how_each_load_process_fared(document: dict[str, Any]) -> None:
     document["windows"][0]["generator"] = {
         "processes": [

@@ -28,7 +28,8 @@ def test_what_an_older_document_does_not_say_is_empty(
 def test_a_window_of_an_older_document_shed_and_lost_nothing(
     tmp_path: Path, document: dict[str, Any]
 ) -> None:
-    later = ("begun", "shed", "not_sent", "may_be_lost", "stopped_by", "notices", "generator")
+    later = ("begun", "shed", "not_sent", "may_be_lost", "stopped_by", "notices", "generator",
+             "spent_usd", "budget_usd")  # fmt: skip
     (window,) = document["windows"]
     older = {**document, "windows": [{k: v for k, v in window.items() if k not in later}]}
     (tmp_path / "verdicts.json").write_text(json.dumps(older), encoding="utf-8")
@@ -36,6 +37,7 @@ def test_a_window_of_an_older_document_shed_and_lost_nothing(
     assert {k: read[k] for k in later} == {
         "begun": None, "shed": 0, "not_sent": None, "may_be_lost": 0, "stopped_by": "",
         "notices": [], "generator": {"processes": [], "piece": 1.0, "moments": []},
+        "spent_usd": None, "budget_usd": None,
     }  # fmt: skip
     assert "warm_cache" in page(read_verdicts(tmp_path))
 
