@@ -67,6 +67,9 @@ class ClientEvidence:
                     f"no histogram holds its {time}" if chosen.events else "nothing was streamed"
                 )
                 return Measurement(self.witness, None, 0, asked, note=missing)
+            if good.count > events:  # rows are missing, so the share of all is not known
+                missing = f"{events} rows but {good.count} values in its histograms"
+                return Measurement(self.witness, None, 0, asked, note=missing)
             found = _share_within(indicator, good, events, asked, chosen.note)
             return self._with_punctual(indicator, found, names, time, chosen.operations)
         if indicator.kind is Kind.RATIO:

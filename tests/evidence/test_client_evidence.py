@@ -192,6 +192,16 @@ def test_a_window_that_was_never_closed(known_run: KnownRun):
     assert account.problem == "its window was never closed: 200 rows but no histogram"
 
 
+def test_rows_that_were_lost_leave_no_share_of_the_rest(known_run: KnownRun):
+    run = known_run()
+    rows = run.path / "windows/warm_cache/samples.jsonl"
+    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:50]))
+
+    measured = ClientEvidence(run).measure(latency("response_time"), (WARM,))
+
+    assert (measured.value, measured.note) == (None, "50 rows but 200 values in its histograms")
+
+
 def test_a_latency_needs_a_quantile_and_a_bound(asked: Asked):
     indicator = Indicator("p95", Kind.LATENCY, {"client": Ask("response_time")})
 
