@@ -13,6 +13,7 @@ from typing import Any
 import gevent
 from locust import events, runners
 
+from harness.load.ctrl_c import tell_main_greenlet
 from harness.load.messages import REPORT_SECONDS
 from harness.load.options import add_options
 from harness.load.owner import Owner
@@ -36,6 +37,7 @@ def _init(environment: Any, **_: Any) -> None:
     for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     reach_this_machine_directly()
+    tell_main_greenlet()
     session = Session()
     session.open_loop = environment.parsed_options.open_loop
     environment.harness_session = session

@@ -97,7 +97,7 @@ class Session:
         `paid` says whether it asks an LLM, which costs money.
         """
         self._planned.wait()
-        if self._state is _State.STOPPED:
+        if self._state is not _State.SENDING:  # a user that paused meanwhile goes on after the end
             return False
         if self.limits.admits(paid=paid):
             self._sent += 1

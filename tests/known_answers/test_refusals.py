@@ -125,7 +125,6 @@ def test_a_wrong_promise_is_refused_with_file_line_and_field(
     ("arguments", "sentence"),
     [
         pytest.param(("no_such",), "no scenario is named 'no_such'; known: steady", id="scenario"),
-        pytest.param(("--duration", "30"), "--duration '30': write it like 30s", id="duration"),
         pytest.param(("--slo", "gone.yaml"), "gone.yaml", id="slo.yaml"),
         pytest.param(("--prices", "gone.yaml"), "gone.yaml", id="prices.yaml"),
         pytest.param(("--scenarios", "gone"), "there is no scenario in gone", id="scenarios"),
@@ -150,5 +149,18 @@ def test_a_scenario_whose_class_has_another_name_than_its_file_is_refused(
     slo = tmp_path / "any.yaml"
     slo.write_text((HERE / "slo.yaml").read_text().replace("scenario: steady", "scenario: slow"))
     refused = refuse("run", "--host", url, "--scenarios", str(folder), "--slo", str(slo))
-    assert "the scenario file declares Steady, so its window would be steady" in refused
+    assert "slow.py: it declares Steady, so its window would be steady" in refused
+    assert chats(url) == 0
+
+
+def test_an_option_that_is_none_is_refused_before_anything_is_asked(
+    target: Any, chats: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = target()
+    with pytest.raises(SystemExit) as ended:
+        main(("run", "--host", url, *OWN, "--duration", "30"))
+    assert ended.value.code == 2
+    assert (
+        "argument --duration: '30' is not a duration; write it like 30s" in capfd.readouterr().err
+    )
     assert chats(url) == 0

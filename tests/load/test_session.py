@@ -197,6 +197,15 @@ def test_a_load_told_to_stop_begins_nothing_more_and_lets_what_is_under_way_end(
     assert 1 <= told_of.begun == told_of.recorded < 10
 
 
+def test_a_user_that_paused_until_after_the_end_may_send_nothing_more() -> None:
+    session = Session()
+    session.begin(plan(open_loop=False), {"Asker": Asker})
+    assert session.may_send()
+    session.stop()
+    session.end()
+    assert not session.may_send()
+
+
 def test_every_second_process_noted_of_itself_is_handed_over_once() -> None:
     session, _ = sent(plan(process=3))
     report = json.loads(json.dumps(session.report()))
