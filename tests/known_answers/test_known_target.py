@@ -117,8 +117,9 @@ def test_a_scenario_that_finds_the_target_gone_does_not_cost_the_others_their_ev
     (folder / "then.py").write_text(text.replace("class Steady", "class Then"))
     host = target(dies_after=100)
     ran = workspace.run(
-        "run", "--host", host, "--scenarios", str(folder), "--slo", str(HERE / "slo.yaml")
-    )
+        "run", "steady", "then", "--host", host, "--scenarios", str(folder),
+        "--slo", str(HERE / "slo.yaml"),
+    )  # fmt: skip
     judged = workspace.run("judge", "reports/latest")
     assert (ran.code, judged.code) == (0, 3), ran.words + judged.words
     assert f"then could not be run: the target {host} cannot be reached" in ran.flat
