@@ -43,7 +43,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class PhaseAccount:
     """
     What became of a phase, all load processes together.
 
@@ -210,7 +210,7 @@ class Crew:
 
     # -- what became of it -------------------------------------------------------
 
-    def account(self) -> Account:
+    def account(self) -> PhaseAccount:
         """Add up what everybody told, and say what those who died may have taken with them."""
         may_be_lost, maybe_begun, notes = 0, 0, []
         for part in self._parts:
@@ -245,7 +245,7 @@ class Crew:
         reached = [p.progress for p in self._parts if p.progress.reached]
         # These count since the load began, so the latest word of each is what counts.
         latest = {p.node: p.progress for p in (*self._past, *self._parts)}
-        return Account(
+        return PhaseAccount(
             planned=self._planned,
             begun=begun,
             shed=shed,

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import gevent
 
-from harness.load.crew import Account, Crew
+from harness.load.crew import Crew, PhaseAccount
 from harness.load.people import agent_users, stop_users, travellers
 from harness.load.plan import Plan, Schedule
 from harness.load.session import Session
@@ -33,7 +33,7 @@ class Hands(Protocol):
         """Let nothing new begin and wait for what is under way; False if it did not end."""
         ...
 
-    def account(self) -> Account:
+    def account(self) -> PhaseAccount:
         """Tell what became of the phase."""
         ...
 
@@ -82,7 +82,7 @@ class Alone:
         stop_users(self._environment)
         return self._session.wait_until_idle()
 
-    def account(self) -> Account:
+    def account(self) -> PhaseAccount:
         """Tell what became of the phase, at its end."""
         self._session.end()
         told = self._session.progress()

@@ -15,7 +15,7 @@ from gevent.pool import Group
 
 from harness.credentials import target_headers
 from harness.load import clock
-from harness.load.crew import Account
+from harness.load.crew import PhaseAccount
 from harness.load.limits import Limits
 from harness.load.messages import explained
 from harness.load.recorder import Recorder
@@ -68,7 +68,7 @@ class OpenWindow:
         self._greenlets.spawn(self._probe_forever)
 
     def close(
-        self, account: Account, *, stopped_by: str, prepared: Limits, budget_usd: float | None
+        self, account: PhaseAccount, *, stopped_by: str, prepared: Limits, budget_usd: float | None
     ) -> None:
         """
         Write everything down, and scrape again; nothing may be under way any more.

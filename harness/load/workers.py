@@ -12,7 +12,7 @@ import psutil
 from locust.runners import STATE_MISSING, MasterRunner
 
 from harness.load import clock
-from harness.load.crew import Account, Crew, Part
+from harness.load.crew import Crew, Part, PhaseAccount
 from harness.load.fingerprint import fingerprints, strangers
 from harness.load.hands import counted
 from harness.load.messages import (
@@ -104,7 +104,7 @@ class Workers:
             gevent.sleep(0.05)
         return self._crew.over
 
-    def account(self) -> Account:
+    def account(self) -> PhaseAccount:
         """Tell what became of the phase, at its end."""
         account = self._crew.account()
         return replace(account, notes=(*self._notes, *account.notes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.load.crew import Account, Crew
+from harness.load.crew import Crew, PhaseAccount
 from harness.load.plan import Progress
 
 TEN_SECONDS = 10.0
@@ -188,14 +188,14 @@ def test_faults_in_the_scenario_are_told() -> None:
     assert crew.account().notes == ("3 journeys failed in the scenario's own code: KeyError: 'x'",)
 
 
-def account(**more: object) -> Account:
+def account(**more: object) -> PhaseAccount:
     fields: dict[str, object] = {
         "planned": 140, "begun": 100, "shed": 0, "warmed_up": 0, "may_be_lost": 0,
         "not_sent": 40, "reached": "--max-requests 50 was reached", "reached_at": 12.34,
         "option": "--max-requests",
         "spent_usd": 0.0, "notes": (),
     }  # fmt: skip
-    return Account(**(fields | more))  # type: ignore[arg-type]
+    return PhaseAccount(**(fields | more))  # type: ignore[arg-type]
 
 
 def test_a_limit_that_ended_the_sending_is_said_as_the_user_gave_it() -> None:
